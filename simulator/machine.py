@@ -11,7 +11,7 @@ from simulator.memory import Hierarchy, Traffic, hierarchy, run_traffic
 from simulator.sharing import RATE_ONE
 from workloads import InputError
 from workloads.flat import FlatProgram, flatten
-from workloads.transforms import Fusion, copy_caches, fuse
+from workloads.transforms import Fusion, copy_caches, fuse, share_caches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,6 +89,8 @@ def prepare(
     check_fits(program, profile, must_hold)
     if section.copies_caches:
         program = copy_caches(program)
+    if section.beams == "indirect":
+        program = share_caches(program)
     fused = fuse(program, fusion_of(section, program))
     flat = flatten(fused)
     levels = hierarchy(profile)
@@ -96,9 +98,10 @@ def prepare(
     context = Context(profile, section, levels)
     demands = _demands(flat.moments, traffic, context)
     starts = _pass_starts(fused)
+    waits = _awaited_starts(fused, starts)
     if section.host is not None:
         _add_forward_costs(demands, fused, starts, context, section.host)
-    return Job(fused, flat, traffic, demands, levels, _plan(context, section, starts))
+    return Job(fused, flat, traffic, demands, levels, _plan(context, section, waits))
 
 
 def fusion_of(section: OnDevice, program: Program) -> Fusion:
@@ -158,7 +161,15 @@ def _pass_starts(program: Program) -> list[int]:
     return starts
 
 
-def _plan(context: Context, section: OnDevice, starts: Sequence[int]) -> Plan:
+def _awaited_starts(program: Program, starts: Sequence[int]) -> frozenset[int]:
+    """Where a pass begins that reads what the one before it chose: not between pieces of a prompt."""
+    pairs = zip(program.passes, program.passes[1:], starts[1:], strict=False)
+    return frozenset(
+        start for before, step, start in pairs if {before.phase, step.phase} != {"prefill"}
+    )
+
+
+def _plan(context: Context, section: OnDevice, awaited: frozenset[int]) -> Plan:
     host = section.host
     waits = host is not None and host.mode == "asynchronous" and host.waits_for_token
     return Plan(
@@ -170,5 +181,5 @@ def _plan(context: Context, section: OnDevice, starts: Sequence[int]) -> Plan:
         host_clock_hz=context.host_clock_hz,
         queue_depth=1024 if host is None else host.queue_depth,
         launch_cycles=0 if host is None else context.cycles(host.launch_s),
-        waits_before=frozenset(starts[1:]) if waits else frozenset(),
+        waits_before=awaited if waits else frozenset(),
     )

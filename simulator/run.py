@@ -89,26 +89,38 @@ class Run:
 
     @property
     def ttft_s(self) -> float | None:
-        """Time to first token: the end of the prefill of a program that chooses tokens, or None."""
-        first = self.program.passes[0]
-        if first.phase != "prefill" or not any(m.kind == "sample" for m in self.moments):
-            return None
-        return self.trace.seconds(self.pass_end_cycles[0])
+        """Time to first token: from the start to the end of the pass that chooses it, or None.
+
+        Everything before it counts: all pieces of the prompt, a draft model's reading, loading.
+        """
+        first = self._first_choice
+        return None if first is None else self.trace.seconds(self.pass_end_cycles[first])
+
+    @property
+    def _first_choice(self) -> int | None:
+        """The pass of a prefill that chooses the first token."""
+        passes = enumerate(self.program.passes)
+        first = next((i for i, step in passes if step.chosen), None)
+        return first if first is not None and self.program.passes[0].phase == "prefill" else None
 
     @property
     def tpot_s(self) -> float | None:
-        """Time per output token after the first, or None where no further token is generated."""
-        decodes = sum(step.phase == "decode" for step in self.program.passes)
-        if not decodes:
+        """Time per output token of a sequence after the first, or None where there is none."""
+        first = self._first_choice
+        begin = 0 if first is None else first + 1
+        tokens = sum(step.chosen for step in self.program.passes[begin:])
+        if not tokens:
             return None
-        first = self.program.passes[0]
-        start = self.pass_end_cycles[0] if first.phase == "prefill" else 0
-        return self.trace.seconds(self.cycles - start) / decodes
+        start = self.pass_end_cycles[first] if first is not None else 0
+        return self.trace.seconds(self.cycles - start) / tokens
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Generated tokens of all sequences per second of the whole run; None without any."""
-        chosen = sum(m.kind == "sample" for m in self.moments) * self.program.batch
+        """Generated tokens of all sequences per second of the whole run; None without any.
+
+        Of beam search the one result of each sequence counts, of drafted tokens those accepted.
+        """
+        chosen = self.program.generated * self.program.batch
         return chosen / self.latency_s if chosen else None
 
     @cached_property

@@ -118,6 +118,12 @@ class OnDevice(Sourced):
     """Arithmetic at full width and memory at full bandwidth, with no fixed costs."""
     copies_caches: bool = False
     """A cache is grown by concatenation, so each append copies it whole."""
+    beams: Literal["copied", "indirect"] = "copied"
+    """In beam search, caches are gathered anew at each step, or found through a table."""
+    beam_prompt: Literal["once", "each"] = "once"
+    """In beam search, a prompt is read once a sequence, or once for each beam."""
+    prefill_chunk: Annotated[int, Field(gt=0)] | None = None
+    """Tokens that a prompt is read in at a time, where nothing else is asked for (none: all)."""
     latency_scale: Annotated[float, Field(ge=0)] = 1.0
     fusion: FusionTable = FusionTable()
     host: HostTable | None = None

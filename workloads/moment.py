@@ -276,7 +276,8 @@ class Repeat:
 class Pass:
     """One forward pass, or ("operator") one operator by itself.
 
-    `tokens`: query tokens a sequence; `context`: tokens cached before it.
+    `tokens`: query tokens a sequence; `context`: tokens cached before it; `chosen`: tokens that it
+    adds to each sequence's output; `drafts`: it is a draft model's.
     """
 
     name: str
@@ -284,6 +285,8 @@ class Pass:
     tokens: int
     context: int
     repeats: tuple[Repeat, ...]
+    chosen: int = 0
+    drafts: bool = False
 
     @property
     def moment_count(self) -> int:
@@ -347,6 +350,11 @@ class Program:
         for step in self.passes:
             total += step.counts
         return total
+
+    @property
+    def generated(self) -> int:
+        """Tokens added to the output of each sequence."""
+        return sum(p.chosen for p in self.passes)
 
     @property
     def matrix_flops(self) -> int:
