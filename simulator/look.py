@@ -30,6 +30,7 @@ CAUSE_COLOURS: dict[str, str] = {
     "uneven": "#999999",
     "dependency": "#dddddd",
     "page_faults": "#000000",
+    "load": "#882255",
 }
 """One colour a cause, from the same palette and three greys."""
 
@@ -79,10 +80,10 @@ def share_text(share: float) -> str:
 def request_text(program: Program) -> str:
     """What was asked of the model: "prompt 64 + 16 generated, batch 4, fp16"."""
     first = program.passes[0]
-    tokens = program.generated
+    tokens = sum(p.chosen for p in program.passes)
     parts = []
-    if first.phase == "prefill":
-        read = sum(p.tokens for p in program.passes if p.phase == "prefill" and not p.drafts)
+    if first.name.startswith("prefill"):
+        read = sum(p.tokens for p in program.passes if p.name.startswith("prefill"))
         parts.append(f"prompt {read}" + (f" + {tokens} generated" if tokens else ""))
     elif first.name.startswith("decode"):
         parts.append(f"context {first.context} + {tokens or len(program.passes)} generated")

@@ -162,7 +162,7 @@ def _pass_starts(program: Program) -> list[int]:
 
 
 def _awaited_starts(program: Program, starts: Sequence[int]) -> frozenset[int]:
-    """Where a pass begins that reads what the one before it chose: not between pieces of a prompt."""
+    """Where a pass begins that needs a chosen token, as the pieces of a prompt do not."""
     pairs = zip(program.passes, program.passes[1:], starts[1:], strict=False)
     return frozenset(
         start for before, step, start in pairs if {before.phase, step.phase} != {"prefill"}

@@ -122,6 +122,8 @@ class Predictor:
         # a benchmark may read more than the model was made for
         if model.encoder is None and not model.memory and longest > model.max_positions:
             model = model.model_copy(update={"max_positions": longest})
+        read = 1 if model.encoder is not None or model.memory else lengths.get("prompt", 1)
+        chunk = load_runtime(runtime).on(profile.kind).prefill_chunk
         program = compile_forward(
             model,
             batch=case.sizes["batch"],
@@ -132,6 +134,7 @@ class Predictor:
             weight_dtype=case.weight_dtype,
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
+            chunk=chunk if chunk is not None and read > chunk and model.causal else None,
         )
         return simulate(program, profile, runtime, must_hold="weights")
 

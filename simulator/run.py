@@ -120,7 +120,7 @@ class Run:
 
         Of beam search the one result of each sequence counts, of drafted tokens those accepted.
         """
-        chosen = self.program.generated * self.program.batch
+        chosen = sum(p.chosen for p in self.program.passes) * self.program.batch
         return chosen / self.latency_s if chosen else None
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -83,8 +84,6 @@ def compile_forward(
     an encoder, more than one pass without a head that chooses tokens. Not modelled: padding,
     paged or quantized caches.
     """
-    kind = arithmetic_dtype("dtype", dtype)
-    weight_kind = kind if weight_dtype is None else weight_format(weight_dtype)
     if logits not in (None, "all", "last"):
         raise InputError(f'logits = {shown(logits)}: expected "all" or "last"')
     requests = plan(model, batch, prompt, context, generate, target)
@@ -95,14 +94,37 @@ def compile_forward(
         )
     steps = requests[0].phase == "decode"
     chooses = generate > 0 or steps or logits == "last"
-    part = _Part(
-        body_only=body_only,
-        sampled=chooses and model.head == "lm" and not body_only,
-        logits=logits or ("last" if chooses else "all"),
-        choice=choice_of(sample, beams, model.vocab),
-    )
-    requests = in_chunks(model, requests, chunk, every=part.logits == "all")
+    positions = logits or ("last" if chooses else "all")
+    requests = in_chunks(model, requests, chunk, every=positions == "all")
     requests = with_beams(model, requests, beams, prompt_once)
+    choice = choice_of(sample, beams, model.vocab) if chooses or beams != 1 else GREEDY
+    if sample != "greedy" and not chooses:
+        raise InputError(f"sample = {shown(sample)}: no token is chosen; give generate = tokens")
+    return compile_passes(
+        model, requests, batch=batch, dtype=dtype, weight_dtype=weight_dtype, logits=positions,
+        choice=choice if chooses and model.head == "lm" else None, body_only=body_only,
+    )  # fmt: skip
+
+
+def compile_passes(
+    model: Model,
+    requests: Sequence[Request],
+    *,
+    batch: int,
+    dtype: str,
+    weight_dtype: str | None,
+    logits: Logits,
+    choice: Choice | None,
+    body_only: bool = False,
+) -> Program:
+    """Each request as a pass; `choice`: how a token is chosen at its end (None: not at all).
+
+    The footprint is that of the passes that need most, with the cache as the last one leaves it.
+    """
+    kind = arithmetic_dtype("dtype", dtype)
+    weight_kind = kind if weight_dtype is None else weight_format(weight_dtype)
+    sampled = choice is not None and not body_only
+    part = _Part(body_only, sampled, logits, choice or GREEDY)
     passes = _passes(model, requests, Step(batch, 1, 0, kind, weight_kind), part)
     decoded = requests[-1].tokens > 0
     needs = footprint(
@@ -134,7 +156,9 @@ class _Part:
     choice: Choice = GREEDY
 
 
-def _passes(model: Model, requests: list[Request], template: Step, part: _Part) -> tuple[Pass, ...]:
+def _passes(
+    model: Model, requests: Sequence[Request], template: Step, part: _Part
+) -> tuple[Pass, ...]:
     """Each request as a pass; segments that do not depend on the context are shared."""
     known = _Known(model, part)
     passes = []

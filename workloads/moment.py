@@ -34,6 +34,7 @@ Kind = Literal[
     "copy",
     "sample",
     "top_k",
+    "load",
     "all_reduce",
     "all_gather",
     "reduce_scatter",
@@ -299,7 +300,7 @@ class Pass:
     """One forward pass, or ("operator") one operator by itself.
 
     `tokens`: query tokens a sequence; `context`: tokens cached before it; `chosen`: tokens that it
-    adds to each sequence's output; `drafts`: it is a draft model's.
+    adds to each sequence's output.
     """
 
     name: str
@@ -308,7 +309,6 @@ class Pass:
     context: int
     repeats: tuple[Repeat, ...]
     chosen: int = 0
-    drafts: bool = False
 
     @property
     def moment_count(self) -> int:
@@ -372,11 +372,6 @@ class Program:
         for step in self.passes:
             total += step.counts
         return total
-
-    @property
-    def generated(self) -> int:
-        """Tokens added to the output of each sequence."""
-        return sum(p.chosen for p in self.passes)
 
     @property
     def matrix_flops(self) -> int:

@@ -9,6 +9,7 @@ from simulator.demand.context import Context
 from simulator.demand.cpu import cpu_demand
 from simulator.demand.gpu import gpu_demand
 from simulator.demand.ideal import ideal_demand
+from simulator.demand.load import load_demand
 from simulator.demand.types import Cause, Demand
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ __all__ = ["Cause", "Context", "Demand", "demand_of"]
 
 def demand_of(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     """What `moment` asks of the machine, with its host time in cycles of the host's clock."""
+    if moment.kind == "load":
+        return load_demand(moment, context)
     if context.runtime.ideal:
         demand = ideal_demand(moment, traffic, context)
     elif context.profile.kind == "gpu":

@@ -3,6 +3,7 @@
 from workloads.transforms.caches import copy_caches
 from workloads.transforms.fusion import Fusion, fuse
 from workloads.transforms.heads import split_heads
+from workloads.transforms.loading import load_weights
 from workloads.transforms.shared_caches import share_caches
 
-__all__ = ["Fusion", "copy_caches", "fuse", "share_caches", "split_heads"]
+__all__ = ["Fusion", "copy_caches", "fuse", "load_weights", "share_caches", "split_heads"]
