@@ -29,8 +29,9 @@ CAUSES: tuple[Cause, ...] = (
 """compute: arithmetic at the sustained rate. memory: waiting for bytes, where these take longer
 than the arithmetic. overlap: arithmetic and memory that do not overlap perfectly. latency: fixed
 time of a kernel. packing: the library rearranges weights. page_faults: fresh memory from the
-system. load: weights come in. fork_join: threads start and meet. uneven: cores without a work unit while a moment runs.
-dispatch: idle, the next moment is not yet dispatched. dependency: idle, nothing is ready."""
+system. load: weights come in. fork_join: threads start and meet. uneven: cores without a work unit
+while a moment runs. dispatch: idle, the next moment is not yet dispatched. dependency: idle,
+nothing is ready."""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,8 @@ def request_text(program: Program) -> str:
     if first.name.startswith("prefill"):
         read = sum(p.tokens for p in program.passes if p.name.startswith("prefill"))
         parts.append(f"prompt {read}" + (f" + {tokens} generated" if tokens else ""))
+    elif first.name.startswith("segment"):
+        parts.append(f"{len(program.passes)} segments of {first.tokens}")
     elif first.name.startswith("decode"):
         parts.append(f"context {first.context} + {tokens or len(program.passes)} generated")
     return ", ".join([*parts, f"batch {program.batch}", program.dtype])

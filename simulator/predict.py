@@ -16,6 +16,7 @@ from simulator.protocol import (
     threads_of,
     warm_roles,
 )
+from simulator.requests import chunk_of
 from simulator.run import simulate
 from simulator.runtime import list_runtimes, load_runtime
 from workloads import compile_forward, load_model
@@ -122,8 +123,6 @@ class Predictor:
         # a benchmark may read more than the model was made for
         if model.encoder is None and not model.memory and longest > model.max_positions:
             model = model.model_copy(update={"max_positions": longest})
-        read = 1 if model.encoder is not None or model.memory else lengths.get("prompt", 1)
-        chunk = load_runtime(runtime).on(profile.kind).prefill_chunk
         program = compile_forward(
             model,
             batch=case.sizes["batch"],
@@ -134,7 +133,7 @@ class Predictor:
             weight_dtype=case.weight_dtype,
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
-            chunk=chunk if chunk is not None and read > chunk and model.causal else None,
+            chunk=chunk_of(load_runtime(runtime).on(profile.kind), model, lengths.get("prompt")),
         )
         return simulate(program, profile, runtime, must_hold="weights")
 

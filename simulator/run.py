@@ -178,7 +178,7 @@ class Run:
 
         `mfu`: matrix FLOPs against the dense peak of the program's dtype (0 where it has no unit);
         `memory_bandwidth`: DRAM bytes against the datasheet; `cores_busy`: cores that hold a
-        moment; `host`: the dispatching thread.
+        moment other than the loading of weights; `host`: the dispatching thread.
         """
         latency = self.latency_s
         if not latency:
@@ -186,10 +186,8 @@ class Run:
         trace, profile = self.trace, self.profile
         width = profile.width.macs_per_cycle(self.program.dtype)
         macs_per_s = (width or 0) * profile.cores.count * profile.clock.burst_hz
-        held = sum(
-            len(c) * (r - i)
-            for c, r, i in zip(trace.cores, trace.retired, trace.issued, strict=True)
-        )
+        spans = zip(self.moments, trace.cores, trace.retired, trace.issued, strict=True)
+        held = sum(len(c) * (r - i) for m, c, r, i in spans if m.kind != "load")
         moved = sum(t.dram_bytes for t in self.job.traffic)
         return {
             "mfu": self.program.counts.macs / macs_per_s / latency if macs_per_s else 0.0,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
+    from workloads.choose import Sampling
     from workloads.model import Model
     from workloads.moment import Program
+    from workloads.transforms.loading import Origin
 
 _PROMPT = 128
 """Tokens to read where nothing is said."""
@@ -23,6 +25,12 @@ class Scenario:
     `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
     host may be measured (some seconds, once).
+
+    `sample`, `beams`: how tokens are chosen (workloads.choose, workloads.beams). `chunk`: a prompt
+    is read in pieces. `segment_length`, `overlap`: a long input is read in segments
+    (workloads.segments). `draft`: a model, or "lookup", that proposes `draft_tokens` a round, each
+    accepted with the probability `acceptance` (workloads.speculative). `cold`: weights come from
+    "disk" or from the memory of the "host" first.
     """
 
     workload: str
@@ -36,20 +44,35 @@ class Scenario:
     weight_dtype: str | None = None
     threads: int | None = None
     probe: bool = True
+    sample: Sampling = "greedy"
+    beams: int = 1
+    chunk: int | None = None
+    segment_length: int | None = None
+    overlap: int = 0
+    draft: str | None = None
+    draft_tokens: int | None = None
+    acceptance: float | None = None
+    cold: Origin | None = None
 
     def prepared(self, progress: Callable[[str], None] | None = None) -> Prepared:
         """The scenario with its files read and what was not said filled in.
 
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
+        from simulator.requests import check_options
         from workloads import load_model
 
+        check_options(self)
         model = load_model(self.workload)
         return _filled(self, model, self._profile(progress))
 
     def run(self) -> Run:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
         return self.prepared().run()
+
+    def without_draft(self) -> Scenario:
+        """The same run, decoded one token after another, to compare with."""
+        return replace(self, draft=None, draft_tokens=None, acceptance=None)
 
     def _profile(self, progress: Callable[[str], None] | None) -> Profile:
         from hardware_profiles import load_profile
@@ -84,8 +107,9 @@ class Prepared:
 
 
 def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
-    from simulator.runtime import default_runtime
-    from workloads import InputError, compile_forward
+    from simulator.requests import ACCEPTANCE, DRAFT_TOKENS, program_of
+    from simulator.runtime import default_runtime, load_runtime
+    from workloads import InputError
 
     assumed = []
     prompt, dtype, runtime = scenario.prompt, scenario.dtype, scenario.runtime
@@ -101,15 +125,12 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
     if runtime is None:
         runtime = default_runtime(profile.kind)
         assumed.append(f"--runtime {runtime}")
-    program = compile_forward(
-        model,
-        batch=scenario.batch,
-        prompt=prompt,
-        context=scenario.context,
-        generate=scenario.generate,
-        dtype=dtype,
-        weight_dtype=scenario.weight_dtype,
-    )
+    if scenario.draft is not None and scenario.draft_tokens is None:
+        assumed.append(f"--draft-tokens {DRAFT_TOKENS}")
+    if scenario.draft is not None and scenario.acceptance is None:
+        assumed.append(f"--acceptance {ACCEPTANCE}")
+    section = load_runtime(runtime).on(profile.kind)
+    program = program_of(scenario, model, prompt, dtype, section)
     return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
 
 

@@ -51,7 +51,7 @@ def choice_of(sampling: object, beams: object, vocab: int) -> Choice:
         raise InputError(
             f"beams = {shown(beams)}: a step keeps 2 x beams candidates of {vocab} tokens"
         )
-    return Choice(sampling, beams)  # type: ignore[arg-type]
+    return Choice(sampling, beams)
 
 
 def choice_moments(choice: Choice, step: Step, columns: int) -> list[Moment]:

@@ -131,7 +131,7 @@ def compile_passes(
         model,
         _extremes(passes).values(),
         batch=batch * requests[-1].rows,
-        length=passes[-1].context + passes[-1].tokens,
+        length=max(p.context + p.tokens for p in passes),
         dtype=kind,
         weight_dtype=weight_kind,
         source=requests[0].source if decoded else 0,

@@ -150,7 +150,7 @@ def _check(
                 f"draft with {which.name}: speculative decoding needs decoders that choose tokens "
                 "and keep a cache of keys and values"
             )
-    if draft is not None and draft.vocab < model.vocab * 0.98:
+    if draft is not None and abs(draft.vocab - model.vocab) > 0.02 * model.vocab:
         raise InputError(
             f"draft = {draft.name} has {draft.vocab} tokens, {model.name} {model.vocab}: a draft "
             "needs the same vocabulary; take a smaller model of the same family"

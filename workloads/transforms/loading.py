@@ -42,7 +42,7 @@ def load_weights(program: Program, origin: Origin) -> Program:
         ElementShape(size),
         program.dtype,
         OperationCounts(),
-        (Tensor(f"weights_on_{origin}", size, "input"),),
+        (Tensor(f"weights_on_{origin}", size, "weight"),),
         (_LOADED,),
         group=origin,
     )
