@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
     from workloads.model import Model
-    from workloads.moment import Program
+    from workloads.moment import Parallel, Program
 
 _PROMPT = 128
 """Tokens to read where nothing is said."""
@@ -22,7 +22,8 @@ class Scenario:
 
     `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
-    host may be measured (some seconds, once).
+    host may be measured (some seconds, once). `..._parallel`: over how many devices of that kind
+    the model is spread, see workloads.transforms.spread; `batch` is that of all together.
     """
 
     workload: str
@@ -36,6 +37,25 @@ class Scenario:
     weight_dtype: str | None = None
     threads: int | None = None
     probe: bool = True
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: int = 1
+    micro_batches: int = 1
+    sequence_parallel: bool = False
+
+    @property
+    def layout(self) -> Parallel:
+        """Over how many devices the run is spread, in each way."""
+        from workloads.moment import Parallel
+
+        return Parallel(
+            self.tensor_parallel,
+            self.pipeline_parallel,
+            self.data_parallel,
+            self.expert_parallel,
+            self.micro_batches,
+        )
 
     def prepared(self, progress: Callable[[str], None] | None = None) -> Prepared:
         """The scenario with its files read and what was not said filled in.
@@ -86,6 +106,7 @@ class Prepared:
 def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
     from simulator.runtime import default_runtime
     from workloads import InputError, compile_forward
+    from workloads.transforms import batch_of_part, spread
 
     assumed = []
     prompt, dtype, runtime = scenario.prompt, scenario.dtype, scenario.runtime
@@ -103,13 +124,14 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
         assumed.append(f"--runtime {runtime}")
     program = compile_forward(
         model,
-        batch=scenario.batch,
+        batch=batch_of_part(scenario.batch, scenario.layout),
         prompt=prompt,
         context=scenario.context,
         generate=scenario.generate,
         dtype=dtype,
         weight_dtype=scenario.weight_dtype,
     )
+    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
     return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
 
 
