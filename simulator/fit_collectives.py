@@ -82,7 +82,7 @@ def samples(cases: Iterable[Case]) -> list[Sample]:
 def training(group: Sequence[Sample]) -> list[Sample]:
     """At most 24 of each kind, and at most half, in equal runs of sizes one at random each."""
     chosen: list[Sample] = []
-    draw = random.Random(SEED)
+    draw = random.Random(SEED)  # noqa: S311 - not secret, but the same every time
 
     def kind(sample: Sample) -> str:
         return sample.case.what
@@ -134,17 +134,15 @@ def fit(group: Sequence[Sample], source: str) -> CollectiveEfficiency:
         errors = [s.seconds(kernel) / t - 1 for s, t in zip(group, times, strict=True)]
         return np.concatenate([errors, _PRIOR * (x - bounds[:, 0])])
 
-    best = None
-    for start in range(4):
+    def attempt(start: int) -> Any:
         jitter = np.random.default_rng(start).normal(0, 0.6 if start else 0, len(names))
         x0 = np.clip(bounds[:, 0] + jitter, bounds[:, 1] + 1e-6, bounds[:, 2] - 1e-6)
-        found = least_squares(
+        return least_squares(
             residuals, x0, loss="soft_l1", f_scale=0.03, bounds=(bounds[:, 1], bounds[:, 2]),
             max_nfev=400, diff_step=1e-5,
         )  # fmt: skip
-        if best is None or found.cost < best.cost:
-            best = found
-    assert best is not None
+
+    best = min((attempt(start) for start in range(4)), key=lambda found: float(found.cost))
     return _rounded(_kernel(names, [exp(v) for v in best.x], source), names)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hardware_profiles import ProfileError, list_profiles, load_profile
 from hardware_profiles.variants import with_cores
+from simulator.demand.collective import collective_demand
+from simulator.fabrics import measured_collective
 from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
@@ -21,16 +23,16 @@ from simulator.runtime import list_runtimes, load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
 from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES
+from workloads.op_counts import COLLECTIVES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hardware_profiles.collectives import Mode
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
     from simulator.run import Run
     from workloads.model import Model
-
-COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 
 _BODY_ONLY = "encoder layers only"
 _DECODER_TOO = "decoder runs over as many tokens as the encoder"
@@ -46,6 +48,7 @@ class Predictor:
     """Predicts cases; keeps what cases share (profiles, models) and equal cases' results."""
 
     workloads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    collectives: Mode = "calibrated"
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)
     _models: dict[str, Model] = field(default_factory=dict)
 
@@ -67,7 +70,9 @@ class Predictor:
         return runtime_of(case, _profile(case.hardware), decoder=decoder)
 
     def _predict(self, case: Case) -> float:
-        if case.devices != 1 or case.what in COLLECTIVES:
+        if case.what in COLLECTIVES:
+            return self._collective_s(case)
+        if case.devices != 1:
             raise Skip("several devices are not modelled yet")
         if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
             raise Skip(f"no arithmetic in {case.dtype!r}")
@@ -87,6 +92,19 @@ class Predictor:
             return _steady_s(run, calls) if calls > 1 else run.latency_s
         except (InputError, ProfileError) as error:
             raise Skip(str(error)) from error
+
+    def _collective_s(self, case: Case) -> float:
+        """One collective by itself, over the links that its source had."""
+        profile = _profile(case.hardware)
+        try:
+            measured = measured_collective(case, profile)
+            needs = collective_demand(
+                measured.shape, profile, network=measured.network, mode=self.collectives,
+                inside=measured.inside, eager=measured.eager,
+            )  # fmt: skip
+        except ProfileError as error:
+            raise Skip(str(error)) from error
+        return needs.cycles / profile.clock.burst_hz
 
     def _forward_s(self, case: Case, profile: Profile, runtime: str) -> float:
         """One pass, one step or one generation.

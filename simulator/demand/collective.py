@@ -82,9 +82,7 @@ def used_link(
         return NETWORK, link
     if inside is not None:
         if inside == NETWORK or inside not in profile.links:
-            raise ProfileError(
-                f"{profile.name}: no link {inside!r} inside a node (links: {known})"
-            )
+            raise ProfileError(f"{profile.name}: no link {inside!r} inside a node (links: {known})")
         return inside, profile.links[inside]
     wide = {k: v for k, v in profile.links.items() if k != NETWORK and v.devices >= shape.ranks}
     if not wide:
