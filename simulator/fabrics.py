@@ -46,12 +46,11 @@ _NO_PEER_ACCESS = {
 
 @dataclass(frozen=True, slots=True)
 class MeasuredCollective:
-    """A collective as a source ran it: its shape, its links, and whether each call was eager."""
+    """A collective as a source ran it: its shape and its links."""
 
     shape: CollectiveShape
     network: Link | None
     inside: str | None
-    eager: bool
 
 
 def measured_collective(case: Case, profile: Profile) -> MeasuredCollective:
@@ -75,5 +74,4 @@ def measured_collective(case: Case, profile: Profile) -> MeasuredCollective:
         shape=shape,
         network=load_network(network) if network is not None and nodes > 1 else None,
         inside="host_memory" if key in _NO_PEER_ACCESS and nodes == 1 else None,
-        eager=source == "vidur" and case.what == "all_reduce",
     )

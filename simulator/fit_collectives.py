@@ -33,7 +33,6 @@ _STARTS: dict[str, tuple[float, float, float]] = {
     "bulk_network_step_s": (30, 0.5, 600),
     "share": (0.75, 0.02, 1),
     "low_latency_share": (0.2, 0.005, 1),
-    "arrival_s": (45, 1, 150),
     "burst_bytes": (3e6, 1e5, 2e7),
 }
 _PRIOR = 0.02
@@ -63,8 +62,7 @@ class Sample:
     def seconds(self, kernel: CollectiveEfficiency) -> float:
         """As collective_demand, before rounding to cycles."""
         options = ways(self.measured.shape, self.link, kernel, self.dram_bytes_per_s)
-        best = min(way.seconds for way in options)
-        return max(best, kernel.arrival_s) if self.measured.eager else best
+        return min(way.seconds for way in options)
 
 
 def samples(cases: Iterable[Case]) -> list[Sample]:
@@ -115,8 +113,6 @@ def parameters(group: Sequence[Sample]) -> list[str]:
         names += ["step_s", "bulk_step_s"]
     if any(s.measured.shape.nodes > 1 for s in group):
         names += ["network_step_s", "bulk_network_step_s"]
-    if any(s.measured.eager for s in group):
-        names.append("arrival_s")
     return names
 
 
@@ -161,6 +157,8 @@ def _kernel(names: Sequence[str], values: Sequence[float], source: str) -> Colle
     if "burst_bytes" in given:
         given["burst_bytes"] = int(given["burst_bytes"])
         given["low_latency_share"] = max(given["low_latency_share"], given["share"])
+    else:
+        given["low_latency_share"] = min(given["low_latency_share"], given["share"])
     return CollectiveEfficiency.model_construct(**given, source=source)
 
 
@@ -213,11 +211,13 @@ def leave_one_out(cases: Iterable[Case]) -> list[tuple[Sample, float]]:
     found = samples(cases)
     errors = []
     for machine in sorted({s.case.hardware for s in found}):
-        without = COPIED if machine in COPIED else (machine,)
-        defaults = fit_defaults(found, without)
-        for sample in found:
+        own = [s for s in found if s.case.hardware == machine]
+        needed = {(s.transport, s.pattern) for s in own}
+        alike = [s for s in found if (s.transport, s.pattern) in needed]
+        defaults = fit_defaults(alike, COPIED if machine in COPIED else (machine,))
+        for sample in own:
             kernel = defaults.get((sample.transport, sample.pattern))
-            if sample.case.hardware == machine and kernel is not None:
+            if kernel is not None:
                 errors.append((sample, _error(sample, kernel)))
     return errors
 

@@ -99,7 +99,7 @@ class Predictor:
             measured = measured_collective(case, profile)
             needs = collective_demand(
                 measured.shape, profile, network=measured.network, mode=self.collectives,
-                inside=measured.inside, eager=measured.eager,
+                inside=measured.inside,
             )  # fmt: skip
         except ProfileError as error:
             raise Skip(str(error)) from error

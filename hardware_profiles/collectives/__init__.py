@@ -37,8 +37,7 @@ class CollectiveEfficiency(Sourced):
     its rate, since flags travel with the data. Bulk: `launch` and `setup`, then `bulk_step` and
     `bulk_network_step`, which synchronize whole chunks, and the link at `share`. With `burst` there
     is one protocol: the first `burst` bytes, which buffers on the way take up, go at
-    `low_latency_share` and the rest at `share`. `arrival`: what a call from an eager framework
-    takes at least, because the hosts of the ranks arrive apart and the kernels wait.
+    `low_latency_share` and the rest at `share`.
     """
 
     launch_s: Seconds = Field(alias="launch")
@@ -50,12 +49,13 @@ class CollectiveEfficiency(Sourced):
     share: Fraction
     low_latency_share: Fraction
     burst_bytes: Bytes | None = Field(default=None, alias="burst")
-    arrival_s: Seconds = Field(default=0.0, alias="arrival")
 
     @model_validator(mode="after")
-    def _burst_is_quicker(self) -> CollectiveEfficiency:
+    def _shares_in_order(self) -> CollectiveEfficiency:
         if self.burst_bytes is not None and self.low_latency_share < self.share:
             raise ValueError("low_latency_share is below share, but a burst goes at least as fast")
+        if self.burst_bytes is None and self.low_latency_share > self.share:
+            raise ValueError("low_latency_share is above share, but flags cost bandwidth")
         return self
 
 

@@ -100,14 +100,13 @@ def collective_demand(
     network: Link | None = None,
     mode: Mode = "calibrated",
     inside: str | None = None,
-    eager: bool = False,
 ) -> CollectiveDemand:
     """What a collective costs each of its ranks, in the quickest way that the library has.
 
-    `network` replaces [links.network]; `inside` names the link to use within a node. `eager`: each
-    rank's framework makes the call by itself, so that kernels wait for each other. Not modelled:
-    reduction inside switches, custom kernels of serving engines, tensors that are not in device
-    memory, compute that slows the copies down, and a torus or ring of which ranks fill only a part.
+    `network` replaces [links.network]; `inside` names the link to use within a node. Not modelled:
+    ranks that arrive apart because each host launches by itself (up to 60 us where published
+    all_reduce times were taken), reduction inside switches, custom kernels of serving engines,
+    compute that slows the copies down, and a torus or ring of which ranks fill only a part.
     """
     if shape.ranks == 1:
         return CollectiveDemand()
@@ -117,12 +116,9 @@ def collective_demand(
     hz = profile.clock.burst_hz
     dram = profile.memory["dram"].bandwidth_bytes_per_s
     way = min(ways(shape, link, kernel, dram), key=lambda way: way.seconds)
-    latency = way.latency_s
-    if eager:
-        latency += max(0.0, kernel.arrival_s - way.seconds)
     return CollectiveDemand(
         link=name,
-        latency_cycles=ceil(latency * hz),
+        latency_cycles=ceil(way.latency_s * hz),
         link_bytes=way.moved_bytes,
         link_rate=max(1, int(way.bytes_per_s / hz * RATE_ONE)),
         way=way.name,
