@@ -140,7 +140,7 @@ def measure_growth(
     if len(refusals) == len(points):
         raise InputError(f"none of the {len(points)} runs is possible: {refusals[0].refused}")
     notes += [f"{over} = {p.label}: no latency: {p.refused}" for p in refusals]
-    stretched = _stretched(scenario, points) if over != "workload" else ""
+    stretched = _stretched(scenario, over, points) if over != "workload" else ""
     notes += [stretched] if stretched else []
     keys = {(s, part): None for p in points for s, parts in p.amounts.items() for part in parts}
     regions = {key: _regions(points, *key) for key in keys}
@@ -158,7 +158,7 @@ def _varied(scenario: Scenario, over: str, value: int | str) -> Scenario:
     return replace(scenario, **changes, stretch=over != "workload")
 
 
-def _stretched(scenario: Scenario, points: Sequence[Point]) -> str:
+def _stretched(scenario: Scenario, over: str, points: Sequence[Point]) -> str:
     longest = _varied(scenario, over, points[-1].value)
     model = longest.model()
     limit, own = model.max_positions, replace(longest, stretch=False).model().max_positions
