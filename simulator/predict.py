@@ -73,6 +73,8 @@ class Predictor:
     def _predict(self, case: Case) -> float:
         if case.what in COLLECTIVES:
             return self._collective_s(case)
+        if case.devices != 1 and not case.workload:
+            raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
         if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
             raise Skip(f"no arithmetic in {case.dtype!r}")
         if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
