@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -59,7 +59,8 @@ class CollectiveEfficiency(Sourced):
         return self
 
 
-Entries = Annotated[dict[str, dict[Pattern, CollectiveEfficiency]], "by link, then by pattern"]
+Entries = dict[str, dict[Pattern, CollectiveEfficiency]]
+"""By link (default.toml: by topology or transport), then by pattern."""
 
 
 def collective_efficiency(
