@@ -35,6 +35,7 @@ _STARTS: dict[str, tuple[float, float, float]] = {
     "low_latency_share": (0.2, 0.005, 1),
     "burst_bytes": (3e6, 1e5, 2e7),
 }
+_EARLY = "deepbench"
 _PRIOR = 0.02
 """How strongly the logarithm of a parameter is drawn to its start: decides what no case shows."""
 
@@ -180,7 +181,11 @@ def fit_machines(cases: Iterable[Case]) -> dict[tuple[str, str, Pattern], Collec
 def fit_defaults(
     found: Sequence[Sample], without: Sequence[str] = ()
 ) -> dict[tuple[str, Pattern], CollectiveEfficiency]:
-    """Defaults by transport or topology and pattern, from all machines but those in `without`."""
+    """Defaults by transport or topology and pattern, from all machines but those in `without`.
+
+    Between nodes, the libraries of 2016 to 2018 (first NCCL, MPI) count only where no later one was
+    measured: they are several times as slow to start.
+    """
 
     def key(sample: Sample) -> tuple[str, Pattern]:
         return (sample.transport, sample.pattern)
@@ -191,7 +196,9 @@ def fit_defaults(
     fitted = {}
     kept = [s for s in found if s.case.hardware not in without]
     for group_key, group in groupby(sorted(kept, key=key), key=key):
-        machines = groupby(sorted(group, key=hardware), key=hardware)
+        of_all = list(group)
+        later = [s for s in of_all if not (s.link.transport and s.case.source.startswith(_EARLY))]
+        machines = groupby(sorted(later or of_all, key=hardware), key=hardware)
         chosen = [s for _, of_one in machines for s in training(list(of_one))]
         names = sorted({s.case.hardware for s in chosen})
         text = f"fitted on {len(chosen)} cases of {', '.join(names)}, seed {SEED}"
