@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
 
@@ -132,12 +133,20 @@ def _text(unit: str) -> PlainSerializer:
     return PlainSerializer(convert, return_type=str)
 
 
+@dataclass(frozen=True)
+class Unit:
+    """Marks a type of quantity with its base unit, for who walks the schema."""
+
+    name: str
+
+
 _POSITIVE = Field(gt=0)
 _FINITE = Field(gt=0, allow_inf_nan=False)
+_NOT_NEGATIVE = Field(ge=0, allow_inf_nan=False)
 
-Bytes = Annotated[int, _whole("B"), _POSITIVE, _text("B")]
-BytesPerSecond = Annotated[int, _whole("B/s"), _POSITIVE, _text("B/s")]
-Hertz = Annotated[int, _whole("Hz"), _POSITIVE, _text("Hz")]
-Seconds = Annotated[float, _real("s"), Field(ge=0, allow_inf_nan=False), _text("s")]
-FlopsPerSecond = Annotated[float, _real("FLOP/s"), _FINITE, _text("FLOP/s")]
-Watts = Annotated[float, _real("W"), _FINITE, _text("W")]
+Bytes = Annotated[int, _whole("B"), _POSITIVE, _text("B"), Unit("B")]
+BytesPerSecond = Annotated[int, _whole("B/s"), _POSITIVE, _text("B/s"), Unit("B/s")]
+Hertz = Annotated[int, _whole("Hz"), _POSITIVE, _text("Hz"), Unit("Hz")]
+Seconds = Annotated[float, _real("s"), _NOT_NEGATIVE, _text("s"), Unit("s")]
+FlopsPerSecond = Annotated[float, _real("FLOP/s"), _FINITE, _text("FLOP/s"), Unit("FLOP/s")]
+Watts = Annotated[float, _real("W"), _FINITE, _text("W"), Unit("W")]

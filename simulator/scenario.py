@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
+    from simulator.runtime import Runtime
     from workloads.model import Model
     from workloads.moment import Program
 
@@ -22,7 +23,9 @@ class Scenario:
 
     `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
-    host may be measured (some seconds, once).
+    host may be measured (some seconds, once). `changes`: figures of the machine or of the runtime
+    that are otherwise, each as "key=value"; see hardware_profiles.variants.with_changes and
+    simulator.runtime_changes.
     """
 
     workload: str
@@ -36,6 +39,7 @@ class Scenario:
     weight_dtype: str | None = None
     threads: int | None = None
     probe: bool = True
+    changes: tuple[str, ...] = ()
 
     def prepared(self, progress: Callable[[str], None] | None = None) -> Prepared:
         """The scenario with its files read and what was not said filled in.
@@ -45,23 +49,50 @@ class Scenario:
         from workloads import load_model
 
         model = load_model(self.workload)
-        return _filled(self, model, self._profile(progress))
+        profile, changed = self._profile(progress)
+        return _filled(self, model, profile, changed)
 
     def run(self) -> Run:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
         return self.prepared().run()
 
-    def _profile(self, progress: Callable[[str], None] | None) -> Profile:
+    def _profile(self, progress: Callable[[str], None] | None) -> tuple[Profile, list[str]]:
+        """The machine, and what was changed of it."""
         from hardware_profiles import load_profile
-        from hardware_profiles.variants import with_cores
+        from hardware_profiles.variants import made_changes, with_changes, with_cores
+        from simulator.runtime_changes import is_runtime_change
 
-        profile = load_profile(self.hardware, probe=self.probe, progress=progress)
-        return profile if self.threads is None else with_cores(profile, self.threads)
+        declared = load_profile(self.hardware, probe=self.probe, progress=progress)
+        changes = [text for text in self.changes if not is_runtime_change(text)]
+        profile = with_changes(declared, changes)
+        lines = made_changes(declared, profile) if changes else []
+        return profile if self.threads is None else with_cores(profile, self.threads), lines
+
+    def _runtime(self, name: str, kind: str) -> tuple[Runtime, list[str]]:
+        """The runtime, and what was changed of it."""
+        from simulator.runtime import load_runtime
+        from simulator.runtime_changes import (
+            is_runtime_change,
+            runtime_differences,
+            with_runtime_changes,
+        )
+
+        declared = load_runtime(name)
+        changes = [text for text in self.changes if is_runtime_change(text)]
+        if not changes:
+            return declared, []
+        runtime = with_runtime_changes(declared, kind, changes)
+        return runtime, runtime_differences(declared, runtime, kind)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scenario ready to run. `assumed`: options that were filled in, as one would write them."""
+    """A scenario ready to run.
+
+    `assumed`: options that were filled in, as one would write them. `changed`: figures that
+    `Scenario.changes` made otherwise, those included that follow. `stack`: the runtime that
+    `runtime` names, with its changes.
+    """
 
     scenario: Scenario
     model: Model
@@ -69,21 +100,24 @@ class Prepared:
     program: Program
     runtime: str
     assumed: tuple[str, ...]
+    stack: Runtime
+    changed: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
         """What the user should know besides the figures."""
         assumed = [f"assumed {', '.join(self.assumed)}"] if self.assumed else []
-        return [*assumed, *self.model.notes]
+        changed = [f"changed {', '.join(self.changed)}"] if self.changed else []
+        return [*assumed, *changed, *self.model.notes]
 
     def run(self) -> Run:
         """Simulate it; the errors are those of simulator.run.simulate."""
         from simulator.run import simulate
 
-        return simulate(self.program, self.profile, self.runtime)
+        return simulate(self.program, self.profile, self.stack)
 
 
-def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
+def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[str]) -> Prepared:
     from simulator.runtime import default_runtime
     from workloads import InputError, compile_forward
 
@@ -110,7 +144,9 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
         dtype=dtype,
         weight_dtype=scenario.weight_dtype,
     )
-    return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
+    stack, more = scenario._runtime(runtime, profile.kind)
+    known = (*changed, *more)
+    return Prepared(scenario, model, profile, program, runtime, tuple(assumed), stack, known)
 
 
 def _default_prompt(model: Model, generate: int) -> int:

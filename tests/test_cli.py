@@ -155,6 +155,14 @@ def test_threads_use_a_part_of_the_machine() -> None:
     assert part["latency_s"] > 4 * whole["latency_s"]
 
 
+def test_figures_are_changed_on_the_line() -> None:
+    decode = ("run", "gpt2", *A100, "--context", "8", "--json", "-")
+    changes = ("--set", "dram.bandwidth=2x", "--set", "dispatch=1/2x")
+    before, after = good(*decode), good(*decode, *changes)
+    assert json.loads(after.stdout)["latency_s"] < 0.7 * json.loads(before.stdout)["latency_s"]
+    assert "note: changed memory.dram.bandwidth: 2.039 TB/s -> 4.078 TB/s" in after.stderr
+
+
 def test_run_can_start_from_a_context() -> None:
     data = json.loads(good("run", "gpt2", *A100, "--context", "100", "--json", "-").stdout)
     assert (data["tokens"], data["context"], data["ttft_s"]) == (1, 100, None)
@@ -263,6 +271,8 @@ def test_help_and_version() -> None:
         (("compare", "missing.csv"), "missing.csv"),
         (("simulate",), "simulate"),
         (("--frobnicate",), "--frobnicate"),
+        (("run", "gpt2", *A100, "--set", "l2=2 GB/s"), "--set l2=2 GB/s: 'l2' is not known"),
+        (("run", "gpt2", *A100, "--set", "dispatch=2"), "--set dispatch=2: dispatch has several"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:

@@ -76,6 +76,14 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Use so many of the machine's cores  [all]")
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a figure: cores=64, clock='2.5 GHz', dram.bandwidth=2x, dispatch=-20%",
+        ),
+    ] = None,
     gantt: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw a chart (.png, .svg, .pdf)")
     ] = None,
@@ -110,6 +118,7 @@ def run(
         weight_dtype=weight_dtype,
         threads=threads,
         probe=probe,
+        changes=tuple(changes or ()),
     )
     _execute(scenario, outputs)
 
