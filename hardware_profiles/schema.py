@@ -8,25 +8,29 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     field_validator,
     model_validator,
 )
 
+from hardware_profiles.facts import Price, Process
+from hardware_profiles.power import Power
+from hardware_profiles.tables import Count as Count
+from hardware_profiles.tables import Source as Source
+from hardware_profiles.tables import Sourced as Sourced
+from hardware_profiles.tables import Table as Table
 from hardware_profiles.units import (
+    BitsPerSecond,
     Bytes,
     BytesPerSecond,
     FlopsPerSecond,
     Hertz,
     Seconds,
-    Watts,
     format_quantity,
 )
 
-DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")
+DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int8", "int4")
 """Types of operands that a width or a peak may be given for."""
 
 PEAK_TOLERANCE = 0.01
@@ -44,24 +48,10 @@ def _known_dtypes(by_dtype: Mapping[str, float]) -> Mapping[str, float]:
 
 _DTYPES_KNOWN = AfterValidator(_known_dtypes)
 
-Source = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8)]
 Positive = Annotated[float, Field(gt=0, le=1e9, strict=True, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(gt=0, le=10_000_000, strict=True)]
 Width = Annotated[Mapping[str, Positive], _DTYPES_KNOWN]
 """Per core and cycle, by dtype."""
-
-
-class Table(BaseModel):
-    """A table of a profile: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Sourced(Table):
-    """A table with numbers, which must say where they come from."""
-
-    source: Source
 
 
 class Cores(Sourced):
@@ -119,12 +109,18 @@ class Widths(Sourced):
         return max(widths, default=None)
 
 
+MemoryName = Annotated[str, StringConstraints(pattern=r"^[A-Z]+[0-9][A-Za-z0-9]*$", max_length=12)]
+"""A kind of DRAM in its standard's spelling: HBM2e, GDDR6X, LPDDR5X, DDR4."""
+
+
 class MemoryLevel(Sourced):
     """One level, in one or more equal parts.
 
     `capacity`: of one part. `instances`: how many parts the machine has (the L1 of each core, the
     L3 of each chiplet). `bandwidth`: all cores together; `bandwidth_per_core`: what one core can
-    draw; both read. `latency`: of one dependent load that hits this level.
+    draw; both read. `latency`: of one dependent load that hits this level. `bytes_in_flight`: what
+    one core may have asked for and not yet have, where known. Of a DRAM: `technology` ("HBM3"),
+    `bus_bits` of all channels and `data_rate` of one pin; these two must give the bandwidth.
     """
 
     capacity_bytes: Bytes = Field(alias="capacity")
@@ -135,6 +131,10 @@ class MemoryLevel(Sourced):
     )
     latency_s: Seconds | None = Field(default=None, alias="latency")
     line_bytes: Bytes | None = Field(default=None, alias="line")
+    bytes_in_flight: Bytes | None = None
+    technology: MemoryName | None = None
+    bus_bits: Count | None = None
+    data_rate_bits_per_s: BitsPerSecond | None = Field(default=None, alias="data_rate")
 
     @property
     def total_bytes(self) -> int:
@@ -150,12 +150,6 @@ class Peak(Sourced):
 
     flops_per_s: Annotated[Mapping[str, FlopsPerSecond], _DTYPES_KNOWN] = Field(alias="flops")
     clock_hz: Annotated[Mapping[str, Hertz], _DTYPES_KNOWN] = Field(default={}, alias="clock")
-
-
-class Power(Sourced):
-    """`tdp`: the power that the vendor lets the machine draw for long."""
-
-    tdp_watts: Watts = Field(alias="tdp")
 
 
 KernelName = Literal["matmul", "matmul_vector", "attention", "decode_attention", "row", "element"]
@@ -210,6 +204,8 @@ class Profile(Table):
     memory: Mapping[str, MemoryLevel]
     peak: Peak | None = None
     power: Power | None = None
+    price: Price | None = None
+    process: Process | None = None
     measured: Measured | None = None
     host_clock: Clock | None = None
     """Clock of the processor that dispatches, where it is not this one."""

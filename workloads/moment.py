@@ -36,7 +36,7 @@ Kind = Literal[
     "top_k",
 ]
 
-Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4"]
+Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int8", "int4"]
 DTYPE_BITS: dict[Dtype, int] = {
     "fp64": 64,
     "fp32": 32,
@@ -44,6 +44,7 @@ DTYPE_BITS: dict[Dtype, int] = {
     "bf16": 16,
     "fp16": 16,
     "fp8": 8,
+    "fp4": 4,
     "int8": 8,
     "int4": 4,
 }
