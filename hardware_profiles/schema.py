@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from hardware_profiles.facts import Price, Process
+from hardware_profiles.links import HostLink, Link, LinkName, link_problems
 from hardware_profiles.power import Power
 from hardware_profiles.tables import Count as Count
 from hardware_profiles.tables import Source as Source
@@ -91,7 +92,7 @@ class Widths(Sourced):
     tanh, erf, division.
     """
 
-    matrix: Width = {}
+    matrix: Width = Field(default={})
     vector: Width
     special: Width
 
@@ -207,6 +208,9 @@ class Profile(Table):
     price: Price | None = None
     process: Process | None = None
     measured: Measured | None = None
+    links: Mapping[LinkName, Link] = {}
+    """Links to other devices by name; "network" leaves the node, the others are inside one."""
+    host_link: HostLink | None = None
     host_clock: Clock | None = None
     """Clock of the processor that dispatches, where it is not this one."""
     kernels: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$", max_length=40)] | None = None
@@ -233,6 +237,7 @@ def problems(profile: Profile) -> Iterator[str]:
         return
     yield from _memory_problems(profile)
     yield from _peak_problems(profile)
+    yield from link_problems(profile.links)
 
 
 def _memory_problems(profile: Profile) -> Iterator[str]:

@@ -45,9 +45,9 @@ def _scales(unit: str) -> dict[str, Decimal]:
 def parse_quantity(text: object, unit: str) -> Decimal:
     """Base-unit value of `text`, whose unit must be a multiple of `unit`.
 
-    Units: "B", "B/s", "bit/s", "Hz", "s", "FLOP/s" (OP/s too), "W", "J". kB is 1000 bytes, KiB is 1024. Raises
-    ValueError for a bare number, an unknown unit, or a unit of another kind, naming what was
-    expected.
+    Units: "B", "B/s", "bit/s", "Hz", "s", "FLOP/s" (OP/s too), "W", "J". kB is
+    1000 bytes, KiB is 1024. Raises ValueError for a bare number, an unknown unit, or a unit of
+    another kind, naming what was expected.
     """
     if unit not in _EXAMPLES:
         raise ValueError(f"unit {unit!r} is not one of {', '.join(_EXAMPLES)}")

@@ -164,7 +164,7 @@ RUNS = (
 @given(
     st.sampled_from(RUNS),
     st.sampled_from(("cores", "clock", "bandwidth", "l2.bandwidth", "simd", "matrix", "special")),
-    st.sampled_from((2, 3, 1.5)),
+    st.sampled_from((1.5, 2)),
 )
 @settings(max_examples=40, deadline=None)
 def test_more_of_anything_never_slows_a_single_stream(
