@@ -14,12 +14,13 @@ from hardware_profiles.units import Joules, Watts
 class Energy(Sourced):
     """Energy at the burst clock, all that moves with an operation included.
 
-    `flop`: of one operation by dtype ("*": any other), operands from registers and L1 included.
-    `byte`: of one byte that comes from a level of memory. `exponent`: dynamic power of the chip
-    follows clock^exponent, since voltage falls with the clock; that of DRAM and links does not.
+    `matrix`, `vector`: of one FLOP on that unit, by dtype ("*": any other), operands from registers
+    and L1 included. `byte`: of one byte that comes from a level of memory. `exponent`: dynamic
+    power of the chip follows clock^exponent, since voltage falls with the clock; DRAM's does not.
     """
 
-    flop: Mapping[str, Joules]
+    matrix: Mapping[str, Joules]
+    vector: Mapping[str, Joules]
     byte: Mapping[str, Joules]
     exponent: Annotated[float, Field(ge=1, le=3)] = 2.4
 
@@ -27,8 +28,8 @@ class Energy(Sourced):
 class Power(Sourced):
     """`tdp`: the power that the vendor lets the machine draw for long.
 
-    `idle`: with no work, but clocks and memory awake. `energy`: where it is known or was fitted;
-    elsewhere it is estimated from the process and the kind of memory, see energy.py.
+    `idle`: with no work, but clocks and memory awake. `energy`: where it was measured; elsewhere it
+    is estimated from the process and the kind of memory, see energy.py.
     """
 
     tdp_watts: Watts = Field(alias="tdp")

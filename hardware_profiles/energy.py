@@ -1,0 +1,105 @@
+"""Energy of operations and bytes on a machine: as its profile says, or estimated.
+
+The estimate has one law for arithmetic, a table for DRAM and one for types. It is no better than
+its anchors (see `_ANCHOR_J`), and its purpose is to tell boards that their power limit holds back
+from those that it does not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hardware_profiles.power import Energy
+
+if TYPE_CHECKING:
+    from hardware_profiles.schema import Profile
+
+IDLE_SHARE = 0.12
+"""Idle power as a share of the TDP where it is not declared: about 50 of A100's 400 W."""
+
+_EXPONENT = 2.4
+"""Dynamic power against clock: 1 for the clock itself, 2 x 0.7 for the voltage that follows it."""
+
+_ANCHOR_J, _ANCHOR_NM, _ANCHOR_HZ = 1.15e-12, 7.0, 1.41e9
+"""One fp16 FLOP of a matrix unit: A100 holds its 1.41 GHz at some 270 TFLOP/s of its 400 W, of
+which about 90 go to idle and HBM. Energy falls in proportion to the node and rises with
+clock^(exponent - 1)."""
+
+_CPU = 4.0
+"""A CPU's core against a GPU's, for the same vector operation: EPYC 7763 needs its 280 W for some
+5 TFLOP/s of fp32, 50 pJ each."""
+
+_MATRIX = {
+    "fp64": 8.0, "fp32": 4.0, "tf32": 2.0, "bf16": 1.0, "fp16": 1.0,
+    "fp8": 0.5, "int8": 0.5, "fp4": 0.25, "int4": 0.25,
+}  # fmt: skip
+"""A multiplier's energy falls with the bits of its operands: the rate doubles at equal power."""
+
+_VECTOR = {"fp64": 20.0, "fp32": 10.0, "tf32": 10.0, "bf16": 5.0, "fp16": 5.0}
+"""A vector FLOP against an fp16 FLOP of a matrix unit: fetch, registers and issue for each lane
+(A100 draws most of its power at 18 TFLOP/s of fp32)."""
+
+_DRAM_J_PER_BYTE = {
+    "HBM": 55e-12, "GDDR": 60e-12, "LPDDR": 40e-12, "DDR": 120e-12,
+}  # fmt: skip
+"""With the controller and the PHY: HBM2 and HBM2E 6 to 7 pJ a bit, GDDR6 and GDDR6X 7.3 to 7.5
+(kylolab.com, memory comparison of Micron), LPDDR4 and 5 about 5, DDR4 and 5 about 15 (estimated)."""
+
+_CACHE_J_PER_BYTE = 8e-12
+"""A byte from an on-chip cache beyond L1, at 7 nm: wires of a large die (estimated)."""
+
+
+def energy_of(profile: Profile) -> Energy | None:
+    """The machine's energies; estimated where it declares none, None where nothing is known.
+
+    With the process unknown, arithmetic at its peak takes seven tenths of the TDP.
+    """
+    power = profile.power
+    if power is None:
+        return None
+    if power.energy is not None:
+        return power.energy
+    joules, how = _flop_joules(profile, power.tdp_watts)
+    node = profile.process.node_nm if profile.process else _ANCHOR_NM
+    technology = profile.memory["dram"].technology or ""
+    kind = next((name for name in _DRAM_J_PER_BYTE if technology.startswith(name)), "DDR")
+    by_level = {name: _CACHE_J_PER_BYTE * node / _ANCHOR_NM for name in profile.memory}
+    return Energy(
+        matrix=_texts(_MATRIX, joules),
+        vector=_texts(_VECTOR, joules),
+        byte=_texts({**by_level, "dram": _DRAM_J_PER_BYTE[kind]}, 1.0),
+        exponent=_EXPONENT,
+        source=f"estimated: {how}; {technology or 'DRAM taken as DDR'}",
+    )
+
+
+def idle_watts(profile: Profile) -> float | None:
+    """What the machine draws with no work; None where no power is known."""
+    power = profile.power
+    if power is None:
+        return None
+    return power.tdp_watts * IDLE_SHARE if power.idle_watts is None else power.idle_watts
+
+
+def _flop_joules(profile: Profile, tdp_watts: float) -> tuple[float, str]:
+    """Joules of one fp16 FLOP of a matrix unit, and where they come from."""
+    if profile.process is not None:
+        clock = (profile.clock.burst_hz / _ANCHOR_HZ) ** (_EXPONENT - 1)
+        joules = _ANCHOR_J * profile.process.node_nm / _ANCHOR_NM * clock
+        if profile.kind == "cpu":
+            joules *= _CPU
+        return joules, f"A100's, for {profile.process.node_nm:g} nm and the clock"
+    per_s = 2.0 * profile.cores.count * profile.clock.burst_hz
+    units = ((profile.width.matrix, _MATRIX), (profile.width.vector, _VECTOR))
+    hungriest = max(
+        per_s * width * factors.get(dtype, 1.0)
+        for unit, factors in units
+        for dtype, width in unit.items()
+    )
+    return 0.7 * tdp_watts / hungriest, "peak arithmetic as 0.7 of the TDP"
+
+
+def _texts(factors: dict[str, float], joules: float) -> dict[str, str]:
+    from hardware_profiles.units import format_quantity
+
+    return {name: format_quantity(float(f"{f * joules:.4g}"), "J") for name, f in factors.items()}
