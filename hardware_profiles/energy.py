@@ -43,7 +43,7 @@ _DRAM_J_PER_BYTE = {
     "HBM": 55e-12, "GDDR": 60e-12, "LPDDR": 40e-12, "DDR": 120e-12,
 }  # fmt: skip
 """With the controller and the PHY: HBM2 and HBM2E 6 to 7 pJ a bit, GDDR6 and GDDR6X 7.3 to 7.5
-(kylolab.com, memory comparison of Micron), LPDDR4 and 5 about 5, DDR4 and 5 about 15 (estimated)."""
+(kylolab.com, comparison of memories), LPDDR4 and 5 about 5, DDR4 and 5 about 15 (estimated)."""
 
 _CACHE_J_PER_BYTE = 8e-12
 """A byte from an on-chip cache beyond L1, at 7 nm: wires of a large die (estimated)."""
@@ -63,11 +63,11 @@ def energy_of(profile: Profile) -> Energy | None:
     node = profile.process.node_nm if profile.process else _ANCHOR_NM
     technology = profile.memory["dram"].technology or ""
     kind = next((name for name in _DRAM_J_PER_BYTE if technology.startswith(name)), "DDR")
-    by_level = {name: _CACHE_J_PER_BYTE * node / _ANCHOR_NM for name in profile.memory}
-    return Energy(
-        matrix=_texts(_MATRIX, joules),
-        vector=_texts(_VECTOR, joules),
-        byte=_texts({**by_level, "dram": _DRAM_J_PER_BYTE[kind]}, 1.0),
+    by_level = dict.fromkeys(profile.memory, _CACHE_J_PER_BYTE * node / _ANCHOR_NM)
+    return Energy.model_construct(
+        matrix={dtype: factor * joules for dtype, factor in _MATRIX.items()},
+        vector={dtype: factor * joules for dtype, factor in _VECTOR.items()},
+        byte={**by_level, "dram": _DRAM_J_PER_BYTE[kind]},
         exponent=_EXPONENT,
         source=f"estimated: {how}; {technology or 'DRAM taken as DDR'}",
     )
@@ -97,9 +97,3 @@ def _flop_joules(profile: Profile, tdp_watts: float) -> tuple[float, str]:
         for dtype, width in unit.items()
     )
     return 0.7 * tdp_watts / hungriest, "peak arithmetic as 0.7 of the TDP"
-
-
-def _texts(factors: dict[str, float], joules: float) -> dict[str, str]:
-    from hardware_profiles.units import format_quantity
-
-    return {name: format_quantity(float(f"{f * joules:.4g}"), "J") for name, f in factors.items()}

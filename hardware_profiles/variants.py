@@ -95,6 +95,14 @@ def with_changes(profile: Profile, changes: Iterable[str]) -> Profile:
     return changed if changed is profile else _checked(changed, tuple(changes))
 
 
+def at_clock_share(profile: Profile, share: float) -> Profile:
+    """The machine with its clocks at that share of what they are; caches follow, DRAM does not."""
+    ratio = Fraction(share).limit_denominator(1_000_000)
+    burst = round(profile.clock.burst_hz * ratio)
+    clock = profile.clock.model_copy(update={"burst_hz": burst})
+    return _of_clock(profile.model_copy(update={"clock": clock}), ratio)
+
+
 def made_changes(before: Profile, after: Profile) -> list[str]:
     """What `with_changes` made of `before`, as lines "cores.count: 108 -> 216"; not the peaks."""
     own = {**before.efficiency, **{n: efficiency_of(before, n) for n in after.efficiency}}

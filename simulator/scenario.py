@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from simulator.run import Run
     from simulator.runtime import Runtime
     from workloads.model import Model
-    from workloads.moment import Program
+    from workloads.moment import Parallel, Program
 
 _PROMPT = 128
 """Tokens to read where nothing is said."""
@@ -25,7 +25,9 @@ class Scenario:
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
     host may be measured (some seconds, once). `changes`: figures of the machine or of the runtime
     that are otherwise, each as "key=value"; see hardware_profiles.variants.with_changes and
-    simulator.runtime_changes.
+    simulator.runtime_changes. `power_cap`: watts that the device may draw on average ("300W"); the
+    clock follows, see simulator.power. `..._parallel`: over how many devices of that kind the model
+    is spread, see workloads.transforms.spread; `batch` is that of all together.
     """
 
     workload: str
@@ -40,6 +42,26 @@ class Scenario:
     threads: int | None = None
     probe: bool = True
     changes: tuple[str, ...] = ()
+    power_cap: str | None = None
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: int = 1
+    micro_batches: int = 1
+    sequence_parallel: bool = False
+
+    @property
+    def layout(self) -> Parallel:
+        """Over how many devices the run is spread, in each way."""
+        from workloads.moment import Parallel
+
+        return Parallel(
+            self.tensor_parallel,
+            self.pipeline_parallel,
+            self.data_parallel,
+            self.expert_parallel,
+            self.micro_batches,
+        )
 
     def prepared(self, progress: Callable[[str], None] | None = None) -> Prepared:
         """The scenario with its files read and what was not said filled in.
@@ -102,6 +124,7 @@ class Prepared:
     assumed: tuple[str, ...]
     stack: Runtime
     changed: tuple[str, ...] = ()
+    limit_watts: float | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -112,14 +135,19 @@ class Prepared:
 
     def run(self) -> Run:
         """Simulate it; the errors are those of simulator.run.simulate."""
+        from simulator.power import within_limit
         from simulator.run import simulate
 
-        return simulate(self.program, self.profile, self.stack)
+        def at(share: float) -> Run:
+            return simulate(self.program, self.profile, self.stack, clock_share=share)
+
+        return at(1.0) if self.limit_watts is None else within_limit(at, self.limit_watts)
 
 
 def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[str]) -> Prepared:
     from simulator.runtime import default_runtime
     from workloads import InputError, compile_forward
+    from workloads.transforms import batch_of_part, spread
 
     assumed = []
     prompt, dtype, runtime = scenario.prompt, scenario.dtype, scenario.runtime
@@ -137,16 +165,38 @@ def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[st
         assumed.append(f"--runtime {runtime}")
     program = compile_forward(
         model,
-        batch=scenario.batch,
+        batch=batch_of_part(scenario.batch, scenario.layout),
         prompt=prompt,
         context=scenario.context,
         generate=scenario.generate,
         dtype=dtype,
         weight_dtype=scenario.weight_dtype,
     )
+    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
     stack, more = scenario._runtime(runtime, profile.kind)
     known = (*changed, *more)
-    return Prepared(scenario, model, profile, program, runtime, tuple(assumed), stack, known)
+    limit = _limit_watts(scenario.power_cap, profile)
+    return Prepared(scenario, model, profile, program, runtime, tuple(assumed), stack, known, limit)
+
+
+def _limit_watts(text: str | None, profile: Profile) -> float | None:
+    """The limit of power in watts; InputError where it is none, or below idle power."""
+    from hardware_profiles.energy import idle_watts
+    from hardware_profiles.units import parse_quantity
+    from workloads import InputError
+
+    if text is None:
+        return None
+    try:
+        watts = float(parse_quantity(text, "W"))
+    except ValueError as error:
+        raise InputError(f"--power-cap: {error}") from None
+    idle = idle_watts(profile)
+    if idle is None:
+        raise InputError(f"--power-cap {text}: nothing is known of the power of {profile.name}")
+    if watts <= idle:
+        raise InputError(f"--power-cap {text}: {profile.name} draws {idle:.3g} W when idle")
+    return watts
 
 
 def _default_prompt(model: Model, generate: int) -> int:
