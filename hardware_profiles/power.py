@@ -28,8 +28,9 @@ class Energy(Sourced):
 class Power(Sourced):
     """`tdp`: the power that the vendor lets the machine draw for long.
 
-    `idle`: with no work, but clocks and memory awake. `energy`: where it was measured; elsewhere it
-    is estimated from the process and the kind of memory, see energy.py.
+    `idle`: with no work, but clocks and memory awake. `energy`: where it was measured, and then the
+    clock of long runs follows from the TDP; elsewhere it is estimated from the process and the kind
+    of memory, see energy.py.
     """
 
     tdp_watts: Watts = Field(alias="tdp")

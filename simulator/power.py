@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.memory import Traffic
     from simulator.run import Run
-    from workloads.moment import Moment
+    from workloads.moment import Moment, Program
 
 _ON_CHIP_CAUSES = ("compute", "overlap", "packing")
 """Causes whose time follows the clock; the others wait for memory, the host or fixed times."""
@@ -137,6 +137,20 @@ def sustained_share(run: Run, limit_watts: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if watts(middle) <= limit_watts else (low, middle)
     return low
+
+
+def default_limit_watts(profile: Profile, program: Program) -> float | None:
+    """The limit that a run keeps to when none is asked for; None: the burst clock.
+
+    The TDP, of machines whose energies are measured (estimates are not sure enough to change a
+    latency), for passes of a model, which are taken to be repeated for long. Operators are timed in
+    bursts that end before a board lowers its clock.
+    """
+    if profile.power is None or profile.power.energy is None:
+        return None
+    if program.layout.devices > 1 or any(step.phase == "operator" for step in program.passes):
+        return None
+    return profile.power.tdp_watts
 
 
 def within_limit(simulate_at: Callable[[float], Run], limit_watts: float) -> Run:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.variants import at_clock_share
@@ -11,6 +11,7 @@ from simulator import engine
 from simulator.attribution import attribute
 from simulator.bounds import busiest_resource_cycles, critical_path_cycles
 from simulator.machine import Job, MustHold, prepare
+from simulator.power import default_limit_watts, power_report, within_limit
 from simulator.runtime import Runtime, default_runtime, load_runtime
 from workloads.graph import program_from_graph
 from workloads.moment import STAGES, Program
@@ -35,13 +36,14 @@ def simulate(
     *,
     warm: Mapping[str, int] | None = None,
     must_hold: MustHold = "everything",
-    clock_share: float = 1.0,
+    clock_share: float | None = None,
 ) -> Run:
     """Predict how `program` runs on `profile` under `runtime` (default: pytorch-eager).
 
     `program` may be a graph whose nodes carry a `moment`. `warm`: roles of tensors that may be in
     cache at the start, see simulator.machine.prepare; `must_hold`: what has to fit in memory.
-    `clock_share`: of the machine's clocks, for a board whose power limit holds them down.
+    `clock_share`: of the machine's clocks, for a board whose power limit holds them down; None: all
+    of them, or what the limit leaves, see simulator.power.default_limit_watts.
     Raises InputError for a graph with a cycle, a runtime that is unknown or does not run on this
     kind of machine, and a model that does not fit.
     """
@@ -51,6 +53,12 @@ def simulate(
         runtime = default_runtime(profile.kind)
     if isinstance(runtime, str):
         runtime = load_runtime(runtime)
+    if clock_share is None:
+        limit_watts = default_limit_watts(profile, program)
+        if limit_watts is not None:
+            again = partial(simulate, program, profile, runtime, warm=warm, must_hold=must_hold)
+            return within_limit(lambda share: again(clock_share=share), limit_watts)
+        clock_share = 1.0
     at = profile if clock_share == 1.0 else at_clock_share(profile, clock_share)
     job = prepare(program, at, runtime, warm=warm, must_hold=must_hold)
     trace = engine.run(job.flat, job.demands, job.plan)
@@ -207,8 +215,6 @@ class Run:
     @cached_property
     def power(self) -> PowerReport | None:
         """Energy by cause and average power; None where nothing is known of the machine's."""
-        from simulator.power import power_report
-
         return power_report(self)
 
     @property

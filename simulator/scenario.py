@@ -138,10 +138,10 @@ class Prepared:
         from simulator.power import within_limit
         from simulator.run import simulate
 
-        def at(share: float) -> Run:
+        def at(share: float | None) -> Run:
             return simulate(self.program, self.profile, self.stack, clock_share=share)
 
-        return at(1.0) if self.limit_watts is None else within_limit(at, self.limit_watts)
+        return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)
 
 
 def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[str]) -> Prepared:
