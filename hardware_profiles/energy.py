@@ -63,10 +63,10 @@ def energy_of(profile: Profile) -> Energy | None:
     node = profile.process.node_nm if profile.process else _ANCHOR_NM
     technology = profile.memory["dram"].technology or ""
     kind = next((name for name in _DRAM_J_PER_BYTE if technology.startswith(name)), "DDR")
-    by_level = dict.fromkeys(profile.memory, _CACHE_J_PER_BYTE * node / _ANCHOR_NM)
+    by_level = dict.fromkeys(profile.memory, _rounded(_CACHE_J_PER_BYTE * node / _ANCHOR_NM))
     return Energy.model_construct(
-        matrix={dtype: factor * joules for dtype, factor in _MATRIX.items()},
-        vector={dtype: factor * joules for dtype, factor in _VECTOR.items()},
+        matrix={dtype: _rounded(factor * joules) for dtype, factor in _MATRIX.items()},
+        vector={dtype: _rounded(factor * joules) for dtype, factor in _VECTOR.items()},
         byte={**by_level, "dram": _DRAM_J_PER_BYTE[kind]},
         exponent=_EXPONENT,
         source=f"estimated: {how}; {technology or 'DRAM taken as DDR'}",
@@ -97,3 +97,8 @@ def _flop_joules(profile: Profile, tdp_watts: float) -> tuple[float, str]:
         for dtype, width in unit.items()
     )
     return 0.7 * tdp_watts / hungriest, "peak arithmetic as 0.7 of the TDP"
+
+
+def _rounded(joules: float) -> float:
+    """Two digits: an estimate has no more."""
+    return float(f"{joules:.1e}")

@@ -22,7 +22,7 @@ class Price(Sourced):
     per_hour: Amount | None = None
     to_buy: Amount | None = None
     currency: Literal["usd"] = "usd"
-    date: Date
+    date: Date | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> Price:

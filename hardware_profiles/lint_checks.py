@@ -206,6 +206,8 @@ def _ratios(profile: Profile) -> Iterator[Doubt]:
 def _facts(profile: Profile) -> Iterator[Doubt]:
     """Price and process."""
     price, process = profile.price, profile.process
+    if price is not None and price.date is None:
+        yield Doubt("price.date", "", "the day or month of the price", "")
     if price is not None and price.to_buy is not None:
         widest = max(profile.width.macs_per_cycle(d) or 0.0 for d in ("fp32", "fp16", "bf16"))
         flops = 2.0 * profile.cores.count * widest * profile.clock.burst_hz

@@ -83,7 +83,7 @@ def with_changes(profile: Profile, changes: Iterable[str]) -> Profile:
       their bandwidth; levels shared by all and DRAM stay, unless fewer cores cannot draw as much.
     - clock: the sustained clock and the bandwidth of caches scale with it, their latency inversely.
       DRAM stays, and so do the fixed times of kernels and of the host, which are given in seconds.
-    - bandwidth of a level: what one core can draw of it scales along.
+    - bandwidth of a level: what one core can draw of it and the rate of a pin scale along.
     - quoted peaks scale with cores, clock and the width of their dtype.
 
     ProfileError: a key that is not known (near ones are listed), a value that does not fit its key,
@@ -156,11 +156,12 @@ def _with_dependents(
         widths = (before.width.macs_per_cycle(dtype), after.width.macs_per_cycle(dtype))
         return _peaks(after, Fraction(repr(widths[1])) / Fraction(repr(widths[0])), dtype)
     if path[0] == "memory" and path[2] == "bandwidth":
-        per_core = (*path[:2], "bandwidth_per_core")
-        share = get(after, per_core)
-        if share is not None:
-            share = scaled(share, Fraction(new, old), change, ".".join(per_core))
-            after = put(after, per_core, share, Profile)
+        for follower in ("bandwidth_per_core", "data_rate"):
+            key = (*path[:2], follower)
+            value = get(after, key)
+            if value is not None:
+                value = scaled(value, Fraction(new, old), change, ".".join(key))
+                after = put(after, key, value, Profile)
     return after
 
 

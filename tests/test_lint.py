@@ -76,6 +76,7 @@ def changed(tmp_path: Path, table: str, text: str, base: str = A100) -> Report:
             "of a whole server",
         ),
         ("price", 'to_buy = 3\ndate = "last year"', "price.date", ""),
+        ("price", "to_buy = 10000", "price.date", "the day or month"),
         ("process", "transistors = 54.2e6", "process.transistors", "billions are meant"),
         ("power", 'tdp = "400 W"\nsource = "datasheet, online"', "power.source", ""),
         (

@@ -84,11 +84,22 @@ def test_efficiencies_of_the_generation_may_be_changed() -> None:
     assert made_changes(before, after) == ["efficiency.matmul.arithmetic: 0.78 -> 0.9"]
 
 
+def test_links_prices_and_power_may_be_changed() -> None:
+    before = load_profile(A100)
+    after = with_changes(before, ["links.nvlink.bandwidth=2x", "price=3", "tdp=300W"])
+    assert after.links["nvlink"].bandwidth_bytes_per_s == 600 * 10**9
+    assert after.price is not None
+    assert after.price.per_hour == 3
+    assert after.power is not None
+    assert after.power.tdp_watts == 300
+
+
 def test_what_was_changed_is_listed_with_what_follows() -> None:
     before = load_profile(EPYC)
     assert made_changes(before, with_changes(before, ["tdp=-50%", "bandwidth=2x"])) == [
         "memory.dram.bandwidth: 204.8 GB/s -> 409.6 GB/s",
         "memory.dram.bandwidth_per_core: 25 GB/s -> 50 GB/s",
+        "memory.dram.data_rate: 3.2 Gbit/s -> 6.4 Gbit/s",
         "power.tdp: 280 W -> 140 W",
     ]
 
