@@ -49,6 +49,8 @@ class Scenario:
     expert_parallel: int = 1
     micro_batches: int = 1
     sequence_parallel: bool = False
+    stretch: bool = False
+    """Lengths beyond the model's own positions are allowed, as if it had more."""
 
     @property
     def layout(self) -> Parallel:
@@ -68,11 +70,18 @@ class Scenario:
 
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
+        profile, changed = self._profile(progress)
+        return _filled(self, self.model(), profile, changed)
+
+    def model(self) -> Model:
+        """The model that is meant, with as many positions as are asked for where it may stretch."""
         from workloads import load_model
 
         model = load_model(self.workload)
-        profile, changed = self._profile(progress)
-        return _filled(self, model, profile, changed)
+        asked = (self.context or self.prompt or 0) + self.generate + 1
+        if not self.stretch or asked <= model.max_positions or model.encoder is not None:
+            return model
+        return model.model_copy(update={"max_positions": asked})
 
     def run(self) -> Run:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
