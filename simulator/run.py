@@ -191,7 +191,7 @@ class Run:
         moment; `host`: the dispatching thread; `link`: time in which something goes over it. With
         several devices the mean of all.
         """
-        trace, profile = self.trace, self.profile
+        trace, profile = self.trace, self.declared or self.profile
         latency = self.latency_s * trace.device_count
         if not latency:
             return dict.fromkeys(("mfu", "memory_bandwidth", "cores_busy", "host", "link"), 0.0)

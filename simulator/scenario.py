@@ -184,18 +184,21 @@ def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[st
     program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
     stack, more = scenario._runtime(runtime, profile.kind)
     known = (*changed, *more)
-    limit = _limit_watts(scenario.power_cap, profile)
+    limit = _limit_watts(scenario, profile)
     return Prepared(scenario, model, profile, program, runtime, tuple(assumed), stack, known, limit)
 
 
-def _limit_watts(text: str | None, profile: Profile) -> float | None:
+def _limit_watts(scenario: Scenario, profile: Profile) -> float | None:
     """The limit of power in watts; InputError where it is none, or below idle power."""
     from hardware_profiles.energy import idle_watts
     from hardware_profiles.units import parse_quantity
     from workloads import InputError
 
+    text = scenario.power_cap
     if text is None:
         return None
+    if scenario.layout.devices > 1:
+        raise InputError(f"--power-cap {text}: only for runs on one device")
     try:
         watts = float(parse_quantity(text, "W"))
     except ValueError as error:

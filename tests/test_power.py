@@ -124,6 +124,18 @@ def test_a_limit_that_cannot_be_is_refused(cap: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_a_limit_is_for_one_device() -> None:
+    with pytest.raises(InputError, match="--power-cap 300W: only for runs on one device"):
+        replace(PREFILL, power_cap="300W", tensor_parallel=2).prepared()
+    assert replace(PREFILL, tensor_parallel=2).run().power is None
+
+
+def test_utilization_is_of_the_whole_machine() -> None:
+    capped = replace(PREFILL, power_cap="150W").run()
+    flops = capped.program.matrix_flops / capped.latency_s
+    assert capped.utilization["mfu"] == pytest.approx(flops / 312e12, rel=0.001)
+
+
 def test_the_share_is_one_where_the_limit_is_not_reached() -> None:
     run = gemm(A100, 1024)
     assert sustained_share(run, 10_000) == 1.0
