@@ -25,9 +25,9 @@ _ANCHOR_J, _ANCHOR_NM, _ANCHOR_HZ = 1.15e-12, 7.0, 1.41e9
 which about 90 go to idle and HBM. Energy falls in proportion to the node and rises with
 clock^(exponent - 1)."""
 
-_CPU = 4.0
-"""A CPU's core against a GPU's, for the same vector operation: EPYC 7763 needs its 280 W for some
-5 TFLOP/s of fp32, 50 pJ each."""
+_TDP_SHARE = 0.7
+"""Part of the TDP that arithmetic at its peak takes on a CPU, by either unit and in any type: the
+sustained clock of all cores is what the TDP allows. A100's large products take about as much."""
 
 _MATRIX = {
     "fp64": 8.0, "fp32": 4.0, "tf32": 2.0, "bf16": 1.0, "fp16": 1.0,
@@ -52,21 +52,21 @@ _CACHE_J_PER_BYTE = 8e-12
 def energy_of(profile: Profile) -> Energy | None:
     """The machine's energies; estimated where it declares none, None where nothing is known.
 
-    With the process unknown, arithmetic at its peak takes seven tenths of the TDP.
+    On a CPU, or with the process unknown, peak arithmetic takes a fixed part of the TDP.
     """
     power = profile.power
     if power is None:
         return None
     if power.energy is not None:
         return power.energy
-    joules, how = _flop_joules(profile, power.tdp_watts)
+    matrix, vector, how = _arithmetic(profile, power.tdp_watts)
     node = profile.process.node_nm if profile.process else _ANCHOR_NM
     technology = profile.memory["dram"].technology or ""
     kind = next((name for name in _DRAM_J_PER_BYTE if technology.startswith(name)), "DDR")
     by_level = dict.fromkeys(profile.memory, _rounded(_CACHE_J_PER_BYTE * node / _ANCHOR_NM))
     return Energy.model_construct(
-        matrix={dtype: _rounded(factor * joules) for dtype, factor in _MATRIX.items()},
-        vector={dtype: _rounded(factor * joules) for dtype, factor in _VECTOR.items()},
+        matrix={dtype: _rounded(joules) for dtype, joules in matrix.items()},
+        vector={dtype: _rounded(joules) for dtype, joules in vector.items()},
         byte={**by_level, "dram": _DRAM_J_PER_BYTE[kind]},
         exponent=_EXPONENT,
         source=f"estimated: {how}; {technology or 'DRAM taken as DDR'}",
@@ -81,22 +81,23 @@ def idle_watts(profile: Profile) -> float | None:
     return power.tdp_watts * IDLE_SHARE if power.idle_watts is None else power.idle_watts
 
 
-def _flop_joules(profile: Profile, tdp_watts: float) -> tuple[float, str]:
-    """Joules of one fp16 FLOP of a matrix unit, and where they come from."""
-    if profile.process is not None:
+def _arithmetic(
+    profile: Profile, tdp_watts: float
+) -> tuple[dict[str, float], dict[str, float], str]:
+    """Joules of one FLOP by dtype, of the matrix unit and of the vector unit, and how they came."""
+    if profile.process is not None and profile.kind == "gpu":
         clock = (profile.clock.burst_hz / _ANCHOR_HZ) ** (_EXPONENT - 1)
         joules = _ANCHOR_J * profile.process.node_nm / _ANCHOR_NM * clock
-        if profile.kind == "cpu":
-            joules *= _CPU
-        return joules, f"A100's, for {profile.process.node_nm:g} nm and the clock"
-    per_s = 2.0 * profile.cores.count * profile.clock.burst_hz
-    units = ((profile.width.matrix, _MATRIX), (profile.width.vector, _VECTOR))
-    hungriest = max(
-        per_s * width * factors.get(dtype, 1.0)
-        for unit, factors in units
-        for dtype, width in unit.items()
-    )
-    return 0.7 * tdp_watts / hungriest, "peak arithmetic as 0.7 of the TDP"
+        matrix = {dtype: factor * joules for dtype, factor in _MATRIX.items()}
+        vector = {dtype: factor * joules for dtype, factor in _VECTOR.items()}
+        return matrix, vector, f"A100's, for {profile.process.node_nm:g} nm and the clock"
+    hertz = profile.clock.sustained_hz or profile.clock.burst_hz
+    joules = _TDP_SHARE * tdp_watts / (2.0 * profile.cores.count * hertz)
+    width = profile.width
+    matrix = {dtype: joules / macs for dtype, macs in width.matrix.items()}
+    vector = {dtype: joules / lanes for dtype, lanes in width.vector.items()}
+    matrix["*"] = max([*matrix.values(), vector["fp32"]])
+    return matrix, vector, f"arithmetic at its peak takes {_TDP_SHARE} of the TDP"
 
 
 def _rounded(joules: float) -> float:
