@@ -15,8 +15,8 @@ Date = Annotated[str, StringConstraints(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])(-[
 class Price(Sourced):
     """Prices at `date` (a day or a month), in `currency`.
 
-    `per_hour`: to rent the machine alone, without a commitment, as listed. `to_buy`: of a board or
-    processor, as listed at its launch.
+    `per_hour`: to rent the machine with its share of a host, as listed; the source says by whom and
+    on which terms. `to_buy`: of a board or processor, as listed at its launch.
     """
 
     per_hour: Amount | None = None

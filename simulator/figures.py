@@ -177,15 +177,14 @@ def as_json(run: Run, notes: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _power(run: Run) -> dict[str, Any] | None:
-    """Energy by cause, of the run and of a generated token (null without), average power."""
+    """Energy by cause, of the run and of a token (read where none is generated), average power."""
     report = run.power
     if report is None:
         return None
-    tokens = sum(moment.kind == "sample" for moment in run.moments) * run.program.batch
     return {
         "joules": dict(report.joules),
         "total_joules": report.total_joules,
-        "joules_per_token": report.total_joules / tokens if tokens else None,
+        "joules_per_token": report.total_joules / run.token_count,
         "average_watts": report.average_watts,
         "clock_share": report.clock_share,
         "source": report.source,

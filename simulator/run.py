@@ -132,6 +132,13 @@ class Run:
         chosen = times * self.program.batch * layout.data
         return chosen / self.latency_s if chosen else None
 
+    @property
+    def token_count(self) -> int:
+        """Tokens generated in all sequences; those read where none is generated."""
+        batch = self.program.batch
+        chosen = sum(moment.kind == "sample" for moment in self.moments) * batch
+        return chosen or sum(step.tokens for step in self.program.passes) * batch
+
     @cached_property
     def attribution(self) -> dict[str, int]:
         """Cycles of the latency by cause; they add up to `cycles` exactly."""

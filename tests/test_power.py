@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
+from rich.console import Console
 
 from hardware_profiles import list_profiles, load_profile
 from hardware_profiles.energy import energy_of, idle_watts
@@ -14,10 +15,12 @@ from hardware_profiles.power import Energy
 from hardware_profiles.variants import at_clock_share, with_changes
 from simulator import Scenario
 from simulator.cases import Case, read_cases, read_workload_table
+from simulator.figures import as_json
 from simulator.operators import operator_program
 from simulator.power import arithmetic_joules, sustained_share, within_limit
 from simulator.predict import Predictor
 from simulator.run import Run, simulate
+from simulator.summary import summary
 from workloads import InputError
 from workloads.moment import ElementShape, MatmulShape, Moment, OperationCounts
 
@@ -68,6 +71,25 @@ def test_energy_adds_up_to_power_times_time() -> None:
     dram = sum(demand.memory_bytes for demand in run.job.demands)
     assert report.joules["dram"] == pytest.approx(dram * 55e-12)
     assert 200 < report.average_watts < 420
+
+
+def test_energy_in_the_figures_and_on_the_screen() -> None:
+    generate = Scenario(
+        "gpt2", A100, runtime="pytorch-cuda-graphs", prompt=8, generate=4, batch=2, dtype="fp16"
+    ).run()
+    data = as_json(generate)["power"]
+    assert generate.token_count == 8
+    assert data["total_joules"] == pytest.approx(sum(data["joules"].values()))
+    assert data["joules_per_token"] == pytest.approx(data["total_joules"] / 8)
+    read = Scenario("bert-base", "nvidia-t4", runtime="tensorrt", prompt=128, batch=32).run()
+    assert read.token_count == 32 * 128
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(summary(read))
+    text = captured.get()
+    assert "energy (estimate)" in text
+    assert "70 W, " in text
+    assert "limited clock" in text
 
 
 def test_a_machine_of_unknown_power_has_no_report() -> None:
