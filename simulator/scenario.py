@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
+    from simulator.runtime import Runtime
     from workloads.model import Model
     from workloads.moment import Parallel, Program
 
@@ -22,8 +23,11 @@ class Scenario:
 
     `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
-    host may be measured (some seconds, once). `..._parallel`: over how many devices of that kind
-    the model is spread, see workloads.transforms.spread; `batch` is that of all together.
+    host may be measured (some seconds, once). `changes`: figures of the machine or of the runtime
+    that are otherwise, each as "key=value"; see hardware_profiles.variants.with_changes and
+    simulator.runtime_changes. `power_cap`: watts that the device may draw on average ("300W"); the
+    clock follows, see simulator.power. `..._parallel`: over how many devices of that kind the model
+    is spread, see workloads.transforms.spread; `batch` is that of all together.
     """
 
     workload: str
@@ -37,6 +41,8 @@ class Scenario:
     weight_dtype: str | None = None
     threads: int | None = None
     probe: bool = True
+    changes: tuple[str, ...] = ()
+    power_cap: str | None = None
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     data_parallel: int = 1
@@ -64,7 +70,8 @@ class Scenario:
 
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
-        return _filled(self, self.model(), self._profile(progress))
+        profile, changed = self._profile(progress)
+        return _filled(self, self.model(), profile, changed)
 
     def model(self) -> Model:
         """The model that is meant, with as many positions as are asked for where it may stretch."""
@@ -80,17 +87,43 @@ class Scenario:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
         return self.prepared().run()
 
-    def _profile(self, progress: Callable[[str], None] | None) -> Profile:
+    def _profile(self, progress: Callable[[str], None] | None) -> tuple[Profile, list[str]]:
+        """The machine, and what was changed of it."""
         from hardware_profiles import load_profile
-        from hardware_profiles.variants import with_cores
+        from hardware_profiles.variants import made_changes, with_changes, with_cores
+        from simulator.runtime_changes import is_runtime_change
 
-        profile = load_profile(self.hardware, probe=self.probe, progress=progress)
-        return profile if self.threads is None else with_cores(profile, self.threads)
+        declared = load_profile(self.hardware, probe=self.probe, progress=progress)
+        changes = [text for text in self.changes if not is_runtime_change(text)]
+        profile = with_changes(declared, changes)
+        lines = made_changes(declared, profile) if changes else []
+        return profile if self.threads is None else with_cores(profile, self.threads), lines
+
+    def _runtime(self, name: str, kind: str) -> tuple[Runtime, list[str]]:
+        """The runtime, and what was changed of it."""
+        from simulator.runtime import load_runtime
+        from simulator.runtime_changes import (
+            is_runtime_change,
+            runtime_differences,
+            with_runtime_changes,
+        )
+
+        declared = load_runtime(name)
+        changes = [text for text in self.changes if is_runtime_change(text)]
+        if not changes:
+            return declared, []
+        runtime = with_runtime_changes(declared, kind, changes)
+        return runtime, runtime_differences(declared, runtime, kind)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scenario ready to run. `assumed`: options that were filled in, as one would write them."""
+    """A scenario ready to run.
+
+    `assumed`: options that were filled in, as one would write them. `changed`: figures that
+    `Scenario.changes` made otherwise, those included that follow. `stack`: the runtime that
+    `runtime` names, with its changes.
+    """
 
     scenario: Scenario
     model: Model
@@ -98,21 +131,29 @@ class Prepared:
     program: Program
     runtime: str
     assumed: tuple[str, ...]
+    stack: Runtime
+    changed: tuple[str, ...] = ()
+    limit_watts: float | None = None
 
     @property
     def notes(self) -> list[str]:
         """What the user should know besides the figures."""
         assumed = [f"assumed {', '.join(self.assumed)}"] if self.assumed else []
-        return [*assumed, *self.model.notes]
+        changed = [f"changed {', '.join(self.changed)}"] if self.changed else []
+        return [*assumed, *changed, *self.model.notes]
 
     def run(self) -> Run:
         """Simulate it; the errors are those of simulator.run.simulate."""
+        from simulator.power import within_limit
         from simulator.run import simulate
 
-        return simulate(self.program, self.profile, self.runtime)
+        def at(share: float | None) -> Run:
+            return simulate(self.program, self.profile, self.stack, clock_share=share)
+
+        return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)
 
 
-def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
+def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[str]) -> Prepared:
     from simulator.runtime import default_runtime
     from workloads import InputError, compile_forward
     from workloads.transforms import batch_of_part, spread
@@ -141,7 +182,33 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
         weight_dtype=scenario.weight_dtype,
     )
     program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
-    return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
+    stack, more = scenario._runtime(runtime, profile.kind)
+    known = (*changed, *more)
+    limit = _limit_watts(scenario, profile)
+    return Prepared(scenario, model, profile, program, runtime, tuple(assumed), stack, known, limit)
+
+
+def _limit_watts(scenario: Scenario, profile: Profile) -> float | None:
+    """The limit of power in watts; InputError where it is none, or below idle power."""
+    from hardware_profiles.energy import idle_watts
+    from hardware_profiles.units import parse_quantity
+    from workloads import InputError
+
+    text = scenario.power_cap
+    if text is None:
+        return None
+    if scenario.layout.devices > 1:
+        raise InputError(f"--power-cap {text}: only for runs on one device")
+    try:
+        watts = float(parse_quantity(text, "W"))
+    except ValueError as error:
+        raise InputError(f"--power-cap: {error}") from None
+    idle = idle_watts(profile)
+    if idle is None:
+        raise InputError(f"--power-cap {text}: nothing is known of the power of {profile.name}")
+    if watts <= idle:
+        raise InputError(f"--power-cap {text}: {profile.name} draws {idle:.3g} W when idle")
+    return watts
 
 
 def _default_prompt(model: Model, generate: int) -> int:

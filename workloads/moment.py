@@ -43,7 +43,7 @@ Kind = Literal[
 
 CollectiveKind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
 
-Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4"]
+Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int8", "int4"]
 DTYPE_BITS: dict[Dtype, int] = {
     "fp64": 64,
     "fp32": 32,
@@ -51,6 +51,7 @@ DTYPE_BITS: dict[Dtype, int] = {
     "bf16": 16,
     "fp16": 16,
     "fp8": 8,
+    "fp4": 4,
     "int8": 8,
     "int4": 4,
 }

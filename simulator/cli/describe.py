@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hardware_profiles.efficiency import efficiency_of
+from hardware_profiles.energy import energy_of
 from hardware_profiles.schema import KernelName, Profile
 from simulator.look import amount_text
 from simulator.runtime import Runtime
@@ -47,6 +48,9 @@ def plain(thing: Model | Profile | Runtime) -> dict[str, Any]:
         }
     if isinstance(thing, Profile):
         data = thing.model_dump(mode="json", by_alias=True, exclude_none=True)
+        energy = energy_of(thing)
+        if energy is not None:
+            data["power"]["energy"] = energy.model_dump(mode="json", by_alias=True)
         return {**data, "efficiency": _efficiency(thing)}
     return thing.model_dump(mode="json", by_alias=True, exclude_none=True)
 

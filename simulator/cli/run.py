@@ -76,6 +76,18 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Use so many of the machine's cores  [all]")
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a figure: cores=64, clock='2.5 GHz', dram.bandwidth=2x, dispatch=-20%",
+        ),
+    ] = None,
+    power_cap: Annotated[
+        str | None,
+        typer.Option(metavar="POWER", help="Average power to keep to, as 300W; the clock follows"),
+    ] = None,
     tensor_parallel: Annotated[int, typer.Option(help="Devices that share each product")] = 1,
     pipeline_parallel: Annotated[
         int, typer.Option(help="Devices that have the layers one after another")
@@ -124,6 +136,8 @@ def run(
         weight_dtype=weight_dtype,
         threads=threads,
         probe=probe,
+        changes=tuple(changes or ()),
+        power_cap=power_cap,
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
         data_parallel=data_parallel,
