@@ -7,6 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from workloads.dtypes import DTYPE_BITS as DTYPE_BITS
+from workloads.dtypes import WEIGHT_FORMAT_BYTES as WEIGHT_FORMAT_BYTES
+from workloads.dtypes import Dtype as Dtype
+from workloads.dtypes import storage_bytes as storage_bytes
+from workloads.shapes import AttentionShape as AttentionShape
+from workloads.shapes import ElementShape as ElementShape
+from workloads.shapes import MatmulShape as MatmulShape
+from workloads.shapes import RowShape as RowShape
+from workloads.shapes import Shape as Shape
+
 if TYPE_CHECKING:
     import networkx as nx
 
@@ -35,61 +45,6 @@ Kind = Literal[
     "sample",
     "top_k",
 ]
-
-Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4"]
-DTYPE_BITS: dict[Dtype, int] = {
-    "fp64": 64,
-    "fp32": 32,
-    "tf32": 32,  # stored as fp32; only the multiplier is narrower
-    "bf16": 16,
-    "fp16": 16,
-    "fp8": 8,
-    "int8": 8,
-    "int4": 4,
-}
-
-
-WEIGHT_FORMAT_BYTES: dict[str, tuple[int, int]] = {
-    # name: (bytes of a block, weights of a block), with the scales and offsets of the block
-    "int8-g128": (130, 128),
-    "int4-g32": (18, 32),
-    "int4-g128": (66, 128),
-    "q4_0": (18, 32),
-    "q4_1": (20, 32),
-    "q5_0": (22, 32),
-    "q5_1": (24, 32),
-    "q8_0": (34, 32),
-    "q2_k": (84, 256),
-    "q3_k": (110, 256),
-    "q4_k": (144, 256),
-    "q5_k": (176, 256),
-    "q6_k": (210, 256),
-    "iq2_xxs": (66, 256),
-    "iq2_xs": (74, 256),
-    "iq3_xxs": (98, 256),
-    "iq3_s": (110, 256),
-    "iq4_nl": (18, 32),
-    "iq4_xs": (136, 256),
-    # mixtures of the formats above over the matrices of a model: their mean on Llama models
-    "iq2_m": (2700, 8000),
-    "q2_k_s": (2630, 8000),
-    "q3_k_s": (3500, 8000),
-    "q4_k_s": (4580, 8000),
-    "q4_k_m": (4850, 8000),
-    "q5_k_s": (5540, 8000),
-    "q5_k_m": (5690, 8000),
-}
-"""Quantized storage of weights. Blocks: structures of ggml-common.h (llama.cpp); groups of 32 or
-128 with one 16-bit scale. Mixtures: bits per weight that llama-quantize prints for Llama models,
-to about 1 %."""
-
-
-def storage_bytes(elements: int, dtype: str) -> int:
-    """Bytes that `elements` values occupy in a dtype or weight format, rounded up."""
-    if dtype in WEIGHT_FORMAT_BYTES:
-        block_bytes, block_weights = WEIGHT_FORMAT_BYTES[dtype]
-        return -(-elements * block_bytes // block_weights)
-    return -(-elements * DTYPE_BITS[dtype] // 8)  # type: ignore[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,53 +79,6 @@ class OperationCounts:
             self.vector_ops + other.vector_ops,
             self.special_ops + other.special_ops,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class MatmulShape:
-    """`batch` independent products (m x k)(k x n)."""
-
-    batch: int
-    m: int
-    n: int
-    k: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionShape:
-    """One attention call: q_len queries a sequence against kv_len keys.
-
-    With `causal`, query i sees the keys up to kv_len - q_len + i; `window`, where set, limits it to
-    the last `window` of these. A value has `value_dim` elements (0: head_dim, as a key has).
-    """
-
-    batch: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    q_len: int
-    kv_len: int
-    causal: bool
-    window: int | None = None
-    value_dim: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RowShape:
-    """`rows` rows of `columns` values: norms, softmax, embedding look-ups."""
-
-    rows: int
-    columns: int
-
-
-@dataclass(frozen=True, slots=True)
-class ElementShape:
-    """`elements` values of the output, in no particular arrangement."""
-
-    elements: int
-
-
-Shape = MatmulShape | AttentionShape | RowShape | ElementShape
 
 
 @dataclass(frozen=True, slots=True)
