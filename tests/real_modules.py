@@ -26,6 +26,7 @@ def build(
     config._attn_implementation = attention
     with torch.device(device):
         module = getattr(transformers, architecture)(config).eval()
+    module.requires_grad_(False)  # torch's counter looks for gradients of parameters handed on
     return module, load_model(folder)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from workloads import op_counts
 from workloads.banded import banded_core, global_attention
+from workloads.disentangled import added_scores, distance_scores
 from workloads.layers import LayerKind
 from workloads.moment import AttentionShape, Moment, Role, Tensor
 from workloads.op_counts.common import tensor
@@ -85,6 +86,8 @@ def attention_block(
         if model.positions == "rope":
             moments += _rotations(model, step, query, key)
             query, key = "query_rotated", "key_rotated"
+    if model.positions == "disentangled":
+        moments += distance_scores(model, step)
     value = "value"
     # latent attention and memories have put rows into a cache, and read them again, themselves
     cached = model.causal and not model.kv_rank and model.positions != "relative"
@@ -112,6 +115,8 @@ def _core(
         reads.append(tensor("position_bias", size, step.dtype))
     if model.positions == "relative":
         reads.append(position_scores(model, step, shape.kv_len))
+    if model.positions == "disentangled":
+        reads += added_scores(model, step)
     if model.cosine:
         reads.append(tensor("logit_scale.weight", model.heads, step.dtype, "weight"))
     if model.attention_sinks:
@@ -122,7 +127,9 @@ def _core(
         step.dtype,
         scaled=model.positions != "bias" or bool(model.window_side),
         capped=model.attention_softcap,
-        adds=int(model.positions in ("bias", "alibi", "relative")),
+        # each product of distances is scaled by itself, then added
+        adds=int(model.positions in ("bias", "alibi", "relative"))
+        + 2 * len(model.position_products),
         also_reads=tuple(reads),
     )
     return [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workloads.attention import attention_shape
 from workloads.blocks import layer_segment
 from workloads.cross import ENCODED
+from workloads.disentangled import beside_first_layer
 from workloads.embed import embed_segment
 from workloads.errors import InputError, shown
 from workloads.footprint import footprint
@@ -185,6 +186,9 @@ class _Known:
                 self.layers[key] = layer_segment(self.model, step, run.kind)
             number = run.first if len(self.runs) > 1 else None
             found.append(Repeat(self.layers[key], run.count, number))
+        if self.model.convolution_kernel:
+            start = 1 if first else 0
+            found[start:] = beside_first_layer(self.model, step, found[start:])
         return [*found, Repeat(last)] if last else found
 
     def _stages(self, step: Step) -> list[Repeat]:

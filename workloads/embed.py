@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads import op_counts
+from workloads.disentangled import distance_rows
 from workloads.moment import Moment, Segment
 from workloads.op_counts.common import tensor
 from workloads.step import Step, norm, projection
@@ -40,6 +41,8 @@ def embed_segment(model: Model, step: Step) -> Segment:
     moments[-1] = replace(last, writes=(replace(last.writes[0], name="hidden"),))
     if model.positions == "bias":
         moments.append(_position_bias(model, step))
+    if model.positions == "disentangled":
+        moments.append(distance_rows(model, step))
     return Segment.from_moments("embed", moments)
 
 

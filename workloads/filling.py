@@ -32,7 +32,7 @@ def fill(table: Any) -> Any:
     if filled.get("positions") == "rope":
         filled.setdefault("rotary_dim", filled.get("head_dim"))
     _image(filled)
-    for key in ("notes", "pattern", "depths", "stage_heads", "tasks"):
+    for key in ("notes", "pattern", "position_products", "depths", "stage_heads", "tasks"):
         if isinstance(filled.get(key), list):
             filled[key] = tuple(filled[key])
     if isinstance(filled.get("encoder"), dict):

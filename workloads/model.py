@@ -57,7 +57,10 @@ class Model(BaseModel):
     a slope to the scores, bias a trained value of `relative_buckets` a head (T5), shared by all
     layers; relative multiplies queries with sines of distances (Transformer-XL; XLNet, whose
     `segment_biases` are weights for pairs of texts; with `tied_biases` all layers add one pair of
-    vectors to the queries). `memory`: earlier positions of which each layer keeps its input,
+    vectors to the queries); disentangled multiplies queries and keys with `relative_buckets` rows of
+    distances (DeBERTa: `position_products`; `relative_norm` normalizes the rows, with
+    `shared_position_keys` they go through the weights of contents, with `short_span` only through
+    as many as there are distances). `memory`: earlier positions of which each layer keeps its input,
     instead of keys and values. `window`: keys that a query may see, in the layers that `pattern`
     (repeated over the layers; empty: all) calls local. `banded`: an encoder's positions see
     window // 2 to each side and no more, but for `global_tokens`, which see and are seen by all
@@ -69,6 +72,8 @@ class Model(BaseModel):
     With `kv_rank` keys and values come from a latent row of that width (DeepSeek), queries through
     one of `query_rank` (0: directly); of the `head_dim` of a key the last `rotary_dim` are rotated
     and common to all heads, and a value has `value_dim`.
+
+    A `convolution_kernel` adds a convolution of the embeddings to the first layer (DeBERTa v2).
 
     `embedding_width` (0: hidden) is that of the token table, and the rows are `projection` "tokens"
     (without bias, before positions are added, and back before the head: OPT) or "sum" (with bias,
@@ -114,9 +119,15 @@ class Model(BaseModel):
     norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
     norm_position: Literal["pre", "post", "output", "both"] = "pre"
     qk_norm: Literal["none", "head", "width"] = "none"
-    positions: Literal["learned", "sinusoidal", "rope", "alibi", "bias", "relative", "none"]
+    positions: Literal["learned", "sinusoidal", "rope", "alibi", "bias", "relative", "disentangled", "none"]
     rotary_dim: Count = 0
     relative_buckets: Count = 0
+    relative_norm: bool = False
+    position_products: tuple[Literal["c2p", "p2c"], ...] = ()
+    shared_position_keys: bool = False
+    short_span: bool = False
+    convolution_kernel: Count = 0
+    convolution_activation: Literal["gelu", "gelu_tanh", "silu", "relu", "tanh"] = "tanh"
     max_positions: Positions
     position_padding: Count = 0
     memory: Count = 0

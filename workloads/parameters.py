@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workloads.attention import value_width
+from workloads.disentangled import disentangled_parameters
 from workloads.embed import table_width
 from workloads.layers import LayerKind, kind_counts, layer_kind
 from workloads.output import head_width
@@ -51,9 +52,15 @@ def matrix_parameters(model: Model) -> int:
     total += _input_matrices(model)
     if model.pooler:
         total += model.hidden**2
+    total += _beside_matrix(model)
     if model.encoder is not None:
         total += matrix_parameters(model.encoder)
     return total + head_matrix_parameters(model)
+
+
+def _beside_matrix(model: Model) -> int:
+    """The convolution beside the first layer."""
+    return model.convolution_kernel * model.hidden**2
 
 
 def norm_parameters(model: Model, width: int | None = None) -> int:
@@ -80,6 +87,11 @@ def embedding_parameters(model: Model) -> int:
         total += (model.max_positions + model.position_padding) * summed
     if model.positions == "bias":
         total += model.relative_buckets * model.heads
+    if model.positions == "disentangled":
+        total += model.relative_buckets * model.hidden
+        total += model.relative_norm * norm_parameters(model)
+    if model.convolution_kernel:
+        total += _beside_matrix(model) + model.hidden + norm_parameters(model)
     if model.input == "patches":
         total += (1 + model.class_tokens) * model.hidden
     if model.input == "mel":
@@ -122,6 +134,8 @@ def _attention_matrices(model: Model) -> int:
     output = model.heads * value_width(model) * model.hidden
     if model.positions == "relative":
         output += model.hidden * model.heads * model.head_dim  # of the distances
+    if model.positions == "disentangled":
+        output += disentangled_parameters(model)[1]
     if model.banded:
         output += 3 * model.hidden * model.heads * model.head_dim  # of the global tokens
     if not model.kv_rank:
@@ -144,6 +158,9 @@ def _attention_rest(model: Model) -> int:
         return total + (model.kv_rank + model.rotary_dim) * model.qkv_bias
     if model.positions == "relative":
         total += relative_parameters(model)
+    if model.positions == "disentangled":
+        every, matrices = disentangled_parameters(model)
+        total += every - matrices
     keys = model.kv_heads * model.head_dim
     if model.banded:
         total += 3 * keys * model.qkv_bias

@@ -49,10 +49,29 @@ def _positions(model: Model) -> str | None:
         return 'positions = "relative" needs kv_heads = heads, no qk_norm and no encoder'
     if relative and (model.causal != bool(model.memory) or model.window is not None):
         return 'positions = "relative" needs a memory in a decoder, none in an encoder, no window'
+    if model.positions == "disentangled":
+        return _disentangled(model)
+    if model.position_products or model.relative_norm or model.shared_position_keys:
+        return 'position_products and what goes with them need positions = "disentangled"'
     if (model.positions == "bias") != bool(model.relative_buckets):
         return (
             f"relative_buckets = {model.relative_buckets} contradicts positions = "
             f'"{model.positions}": positions = "bias" needs at least 1 bucket, all others none'
+        )
+    return None
+
+
+def _disentangled(model: Model) -> str | None:
+    if model.relative_buckets < 2 or len(set(model.position_products)) < len(
+        model.position_products
+    ):
+        return (
+            f"relative_buckets = {model.relative_buckets}, position_products = "
+            f"{list(model.position_products)}: expected at least 2 rows, and no product twice"
+        )
+    if model.family != "encoder" or model.kv_heads != model.heads or model.window is not None:
+        return (
+            'positions = "disentangled" needs family = "encoder", kv_heads = heads and no window'
         )
     return None
 
@@ -165,6 +184,8 @@ def _stages(model: Model) -> str | None:
 
 
 def _block(model: Model) -> str | None:
+    if model.convolution_kernel % 2 == 0 and model.convolution_kernel:
+        return f"convolution_kernel = {model.convolution_kernel} is even: it has a middle"
     if model.parallel_block and model.norm_position != "pre":
         return (
             f'parallel_block = true contradicts norm_position = "{model.norm_position}": the '

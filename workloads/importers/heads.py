@@ -50,6 +50,13 @@ ELECTRA_HEADS: Heads = {
     "ForTokenClassification": _TAGS,
     "ForQuestionAnswering": _SPANS,
 }
+DEBERTA_HEADS: Heads = {
+    "Model": {},
+    "ForMaskedLM": {"head": "mlm", "head_bias": True},
+    "ForSequenceClassification": {"pooler": True, "pooler_activation": "gelu", **_CLASSIFY},
+    "ForTokenClassification": _TAGS,
+    "ForQuestionAnswering": _SPANS,
+}
 VIT_HEADS: Heads = {
     "Model": {"pooler": True},
     "ForImageClassification": _CLASSIFY,

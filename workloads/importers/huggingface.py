@@ -7,6 +7,7 @@ from typing import Any
 
 from workloads.errors import InputError, nearest, shown
 from workloads.importers import (
+    deberta,
     decoders,
     encoder_decoders,
     encoders,
@@ -22,6 +23,8 @@ MODEL_TYPES: dict[str, Callable[[Config], dict[str, Any]]] = {
     "bart": encoder_decoders.bart,
     "bert": encoders.bert,
     "bloom": later_decoders.bloom,
+    "deberta": deberta.deberta,
+    "deberta-v2": deberta.deberta_v2,
     "deepseek_v3": experts.deepseek_v3,
     "distilbert": encoders.distilbert,
     "deit": vision.deit,
