@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from workloads import op_counts
 from workloads.banded import banded_core, global_attention
+from workloads.detection import placed
 from workloads.disentangled import added_scores, distance_scores
 from workloads.layers import LayerKind
 from workloads.moment import AttentionShape, Moment, Role, Tensor
@@ -141,14 +142,18 @@ def _core(
 
 def _projections(model: Model, step: Step, source: str) -> list[Moment]:
     widths = {"query": model.heads, "key": model.kv_heads, "value": model.kv_heads}
-    return [
+    moments, with_positions = [], source
+    if model.positions == "each_layer":
+        moments = [placed(model, step, "content", source, step.rows, model.hidden)]
+        with_positions = moments[0].writes[0].name
+    return moments + [
         projection(
             step,
             name,
             "attention",
             (model.hidden, heads * model.head_dim),
             model.qkv_bias and (name != "key" or model.key_bias),
-            source,
+            source if name == "value" else with_positions,
             name,
             group="qkv",
         )

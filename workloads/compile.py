@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workloads.attention import attention_shape
+from workloads.backbone import backbone_repeats
 from workloads.blocks import layer_segment
 from workloads.cross import ENCODED
+from workloads.detection import with_layer_positions
 from workloads.disentangled import beside_first_layer
 from workloads.embed import embed_segment
 from workloads.errors import InputError, shown
@@ -178,7 +180,8 @@ class _Known:
         if self.model.depths:
             return self._stages(step)
         first, last = self._ends(step)
-        found = [Repeat(first)] if first else []
+        found = [*backbone_repeats(self.model, step), Repeat(first)] if first else []
+        start = len(found)
         for run in self.runs:
             key = (run.kind, step.tokens, attention_shape(self.model, step, run.kind).kv_len,
                    step.crosses)  # fmt: skip
@@ -187,8 +190,9 @@ class _Known:
             number = run.first if len(self.runs) > 1 else None
             found.append(Repeat(self.layers[key], run.count, number))
         if self.model.convolution_kernel:
-            start = 1 if first else 0
             found[start:] = beside_first_layer(self.model, step, found[start:])
+        if self.model.layer_positions:
+            found[start:] = with_layer_positions(self.model, step, found[start:])
         return [*found, Repeat(last)] if last else found
 
     def _stages(self, step: Step) -> list[Repeat]:

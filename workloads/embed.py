@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads import op_counts
+from workloads.backbone import input_projection
+from workloads.detection import query_rows
 from workloads.disentangled import distance_rows
 from workloads.moment import Moment, Segment
 from workloads.op_counts.common import tensor
+from workloads.sound import sound_rows
 from workloads.step import Step, norm, projection
 
 if TYPE_CHECKING:
@@ -22,7 +26,9 @@ def table_width(model: Model) -> int:
 
 def embed_segment(model: Model, step: Step) -> Segment:
     """Look-ups (or the projection of patches, or convolutions), their sums, scale and norm."""
-    start = {"tokens": _tokens, "patches": _patches, "mel": _mel}[model.input]
+    start = _STARTS[model.input]
+    if model.queries and model.family != "encoder":
+        return Segment.from_moments("embed", query_rows(model, step))
     moments = start(model, step)
     if model.embedding_scale:
         moments.append(_scale(model, step, moments[-1].writes[0].name))
@@ -161,3 +167,12 @@ def _mel(model: Model, step: Step) -> list[Moment]:
             )
         )  # fmt: skip
     return moments
+
+
+_STARTS: dict[str, Callable[[Model, Step], list[Moment]]] = {
+    "tokens": _tokens,
+    "patches": _patches,
+    "mel": _mel,
+    "sound": sound_rows,
+    "features": input_projection,
+}

@@ -13,7 +13,7 @@ from workloads.filling import fill
 from workloads.slips import first_slip
 
 Family = Literal["encoder", "decoder", "encoder_decoder"]
-Head = Literal["none", "lm", "mlm", "classifier"]
+Head = Literal["none", "lm", "mlm", "classifier", "detector"]
 Span = Literal["local", "global"]
 
 # Bounds far beyond any model that has been built: what exceeds them is a slip, and would only
@@ -22,6 +22,7 @@ Layers = Annotated[int, Field(ge=1, le=10_000)]
 Width = Annotated[int, Field(ge=1, le=4_194_304)]
 Vocabulary = Annotated[int, Field(ge=0, le=100_000_000)]
 Positions = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Filter = tuple[Width, Annotated[int, Field(ge=1, le=10_000)], Annotated[int, Field(ge=1, le=100)]]
 Count = Annotated[int, Field(ge=0, le=4_194_304)]
 
 
@@ -37,6 +38,18 @@ class Task(BaseModel):
     every: bool = False
     pooler: bool = False
     bias: bool = True
+
+
+class Backbone(BaseModel):
+    """A residual network before an encoder: channels of the stem, then of its stages and how many
+    blocks each has.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    stem: Width
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]
+    depths: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(max_length=8)]
 
 
 class Model(BaseModel):
@@ -83,6 +96,13 @@ class Model(BaseModel):
     `input` patches: an image of `image` x `image` pixels and `channels` cut into squares of
     `patch`, preceded by `class_tokens` (ViT 1, DeiT 2); mel: `channels` bands through two
     convolutions of 3 frames, the second with stride 2 (Whisper). Both fix the number of positions.
+    sound: samples through `filters` (width, kernel, stride), the `first` or `each` with a norm, and
+    positions from a convolution of `position_kernel` in groups (wav2vec 2.0).
+    features: an image through a `backbone` of convolutions (DETR). An image is `image` pixels high
+    and `image_width` (0: as high) wide. Positions "each_layer" are added to what queries and keys
+    are projected from, sines in an encoder, `queries` trained rows in its decoder, which stand for
+    objects (DETR); in an encoder the last `queries` class tokens do, and `layer_positions` trains
+    positions for every layer (YOLOS).
 
     `depths` layers in several stages with `stage_heads` heads: attention within windows of
     `window_side` squared positions, each stage half as many positions a side and twice as wide
@@ -94,7 +114,8 @@ class Model(BaseModel):
     decoder, what it does not say. With `shared_embeddings` both have one table of tokens.
 
     `head`: lm (logits over vocab), mlm (dense, activation, norm, logits: BERT), classifier
-    (`classes` from the `pooler` or the first position, or with `classify_every` each position).
+    (`classes` from the `pooler` or the first position, or with `classify_every` each position),
+    detector (`classes` after `class_layers` layers, and a box, for each of the `queries`).
     `pooler`: a dense layer and its activation on the first position, with `pooler_every` on each.
     `tasks` are further heads, which read the same rows of the last layer.
     `adaptive_head` (0: none): logits that every position needs, of common tokens and of the
@@ -119,7 +140,18 @@ class Model(BaseModel):
     norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
     norm_position: Literal["pre", "post", "output", "both"] = "pre"
     qk_norm: Literal["none", "head", "width"] = "none"
-    positions: Literal["learned", "sinusoidal", "rope", "alibi", "bias", "relative", "disentangled", "none"]
+    positions: Literal[
+        "learned",
+        "sinusoidal",
+        "rope",
+        "alibi",
+        "bias",
+        "relative",
+        "disentangled",
+        "convolution",
+        "each_layer",
+        "none",
+    ]
     rotary_dim: Count = 0
     relative_buckets: Count = 0
     relative_norm: bool = False
@@ -158,13 +190,24 @@ class Model(BaseModel):
     window_side: Count = 0
     cosine: bool = False
     mean_pooling: bool = False
-    input: Literal["tokens", "patches", "mel"] = "tokens"
+    input: Literal["tokens", "patches", "mel", "sound", "features"] = "tokens"
     vocab: Vocabulary = 0
     token_types: Count = 0
     patch: Count = 0
     image: Count = 0
+    image_width: Count = 0
+    backbone: Backbone | None = None
+    queries: Count = 0
+    class_layers: Annotated[int, Field(ge=1, le=100)] = 1
+    layer_positions: bool = False
     channels: Annotated[int, Field(ge=1, le=4096)] = 3
     class_tokens: Annotated[int, Field(ge=0, le=4096)] = 1
+    filters: tuple[Filter, ...] = ()
+    filter_norm: Literal["first", "each"] = "first"
+    filter_bias: bool = False
+    position_kernel: Count = 0
+    position_groups: Annotated[int, Field(ge=1, le=4_194_304)] = 1
+    masked_vector: bool = False
     embedding_width: Count = 0
     projection: Literal["none", "tokens", "sum"] = "none"
     embedding_scale: bool = False
@@ -212,14 +255,14 @@ class Model(BaseModel):
 
     @property
     def causal(self) -> bool:
-        """Whether it writes tokens one by one over a cache: all but an encoder."""
-        return self.family != "encoder"
+        """Whether it writes tokens one by one over a cache: no encoder, no decoder of objects."""
+        return self.family != "encoder" and not self.queries
 
     @property
     def fixed_input(self) -> int | None:
         """Positions that the input always has (an image, 30 seconds of sound), or None."""
         reader = self.encoder or self
-        return None if reader.input == "tokens" else reader.max_positions
+        return None if reader.input in ("tokens", "sound") else reader.max_positions
 
 
 def build_model(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from workloads import op_counts
+from workloads.detection import detector
 from workloads.embed import table_width
 from workloads.moment import Moment, Segment
 from workloads.step import Step, norm, projection
@@ -48,7 +49,9 @@ def output_segment(model: Model, step: Step, logits: Logits, sampled: bool) -> S
     if model.projection == "tokens":
         moments.append(_narrow(model, step, rows, source))
         source = "narrowed"
-    if model.head != "none":
+    if model.head == "detector":
+        moments += detector(model, step, source)
+    elif model.head != "none":
         moments += _head(model, step, rows, source)
     if sampled:
         columns = model.adaptive_head or model.vocab

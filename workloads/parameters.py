@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workloads.attention import value_width
+from workloads.backbone import backbone_matrices
+from workloads.detection import detector_parameters
 from workloads.disentangled import disentangled_parameters
 from workloads.embed import table_width
 from workloads.layers import LayerKind, kind_counts, layer_kind
 from workloads.output import head_width
 from workloads.relative import relative_parameters
+from workloads.sound import sound_parameters
 from workloads.stages import image_stages, stage_parameters
 
 if TYPE_CHECKING:
@@ -75,6 +78,10 @@ def _input_matrices(model: Model) -> int:
         return model.channels * model.patch**2 * model.hidden
     if model.input == "mel":
         return 3 * (model.channels + model.hidden) * model.hidden
+    if model.input == "features":
+        return backbone_matrices(model)
+    if model.input == "sound":
+        return sound_parameters(model)[1]
     return 0 if model.projection == "none" else table_width(model) * model.hidden
 
 
@@ -85,6 +92,12 @@ def embedding_parameters(model: Model) -> int:
     total = _input_matrices(model) + model.vocab * width + model.token_types * summed
     if model.positions == "learned":
         total += (model.max_positions + model.position_padding) * summed
+    if model.queries and model.family != "encoder":
+        total += model.queries * model.hidden
+    if model.layer_positions:
+        total += (model.layers - 1) * model.max_positions * model.hidden
+    if model.input == "features":
+        total += model.hidden
     if model.positions == "bias":
         total += model.relative_buckets * model.heads
     if model.positions == "disentangled":
@@ -96,8 +109,11 @@ def embedding_parameters(model: Model) -> int:
         total += (1 + model.class_tokens) * model.hidden
     if model.input == "mel":
         total += 2 * model.hidden
-    if model.projection == "sum" or model.segment_biases:
-        total += model.hidden  # a bias; XLNet's vector in the place of what is masked
+    if model.input == "sound":
+        every, matrices = sound_parameters(model)
+        total += every - matrices
+    # a bias; a vector that stood in the place of what was masked in training
+    total += model.hidden * ((model.projection == "sum") + model.masked_vector)
     if model.embedding_norm:
         total += norm_parameters(model, summed)
     return total
@@ -189,6 +205,8 @@ def head_matrix_parameters(model: Model) -> int:
     width = head_width(model)
     total = model.hidden * width if model.head == "mlm" or model.projection == "tokens" else 0
     total += model.hidden * sum(t.pooler * model.hidden + t.classes for t in model.tasks)
+    if model.head == "detector":
+        return total + detector_parameters(model)[1]
     if model.head == "classifier":
         return total + width * model.classes
     if model.head == "none" or model.tied_embeddings:
@@ -210,6 +228,9 @@ def output_parameters(model: Model) -> int:
         clusters = model.adaptive_clusters
         total += clusters * (head_width(model) + model.head_bias)
     total += sum(task.pooler * model.hidden + task.bias * task.classes for task in model.tasks)
+    if model.head == "detector":
+        every, matrices = detector_parameters(model)
+        return total + every - matrices
     if model.head_bias:
         total += model.classes if model.head == "classifier" else model.vocab
     return total

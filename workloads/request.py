@@ -117,6 +117,8 @@ def _with_encoder(
             f"prompt is missing: {model.name} has an encoder; say how many of its positions the "
             "decoder reads"
         )
+    if model.queries:
+        return _objects(model, prompt, context, generate, target)
     source = _prompt(model, encoder, model.fixed_input if prompt is None else prompt)
     _fits(encoder, source, f"prompt = {shown(source)}")
     if context is not None:
@@ -132,6 +134,21 @@ def _with_encoder(
         Request(f"decode.{i}", "decode", 1, read + i - 1, source) for i in range(1, generate)
     ]
     return [Request("prefill", "prefill", read, 0, source, encodes=True), *decodes]
+
+
+def _objects(
+    model: Model, prompt: int | None, context: int | None, generate: int, target: int | None
+) -> list[Request]:
+    """The encoder and all queries of the decoder, in one pass."""
+    asked = {"context": context, "generate": generate or None, "target": target}
+    for name, value in asked.items():
+        if value is not None:
+            raise InputError(
+                f"{name} = {shown(value)} with {model.name}: its decoder reads its "
+                f"{model.queries} queries in one pass; leave the argument out"
+            )
+    source = _prompt(model, model.encoder or model, prompt)
+    return [Request("prefill", "prefill", model.queries, 0, source, encodes=True)]
 
 
 def _decodes(model: Model, context: int, generate: int) -> list[Request]:

@@ -92,5 +92,5 @@ def _products(config: Config) -> list[str]:
         raise config.wrong("pos_att_type", 'expected a list such as ["p2c", "c2p"]')
     given = [name.strip() for name in names]
     if any(name not in ("c2p", "p2c") for name in given) or len(set(given)) < len(given):
-        raise config.wrong("pos_att_type", f'expected c2p, p2c or both, found {shown(given)}')
+        raise config.wrong("pos_att_type", f"expected c2p, p2c or both, found {shown(given)}")
     return [name for name in ("c2p", "p2c") if name in given]

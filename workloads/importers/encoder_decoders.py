@@ -90,20 +90,23 @@ def _side(config: Config, side: str) -> dict[str, int]:
     }
 
 
-def _two_sides(config: Config, vocab: str = "vocab_size") -> tuple[dict[str, Any], dict[str, Any]]:
+def two_sides(
+    config: Config, vocab: str | None = "vocab_size", function: str = "gelu"
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What BART and its kin share, with the decoder's sizes, and the encoder's sizes."""
     encoder = _side(config, "encoder")
     decoder = _side(config, "decoder")
     hidden = config.size("hidden", ("d_model",))
     common: dict[str, Any] = {
         "hidden": hidden,
-        "vocab": config.size("vocab", (vocab,)),
         "norm": "layer_norm",
         "positions": "learned",
-        "activation": activation(config, "activation_function", "gelu"),
+        "activation": activation(config, "activation_function", function),
         "embedding_scale": config.flag("scale_embedding", False),
         **_BIASED,
     }
+    if vocab is not None:
+        common["vocab"] = config.size("vocab", (vocab,))
     for heads, key in ((encoder["heads"], "encoder"), (decoder["heads"], "decoder")):
         if hidden % heads:
             raise config.wrong(f"{key}_attention_heads", "does not divide d_model")
@@ -112,7 +115,7 @@ def _two_sides(config: Config, vocab: str = "vocab_size") -> tuple[dict[str, Any
 
 def bart(config: Config) -> dict[str, Any]:
     """BartModel and its heads: post-norm, a norm of the embeddings, two unused positions."""
-    shared, encoder = _two_sides(config)
+    shared, encoder = two_sides(config)
     shared |= {
         "norm_position": "post",
         "embedding_norm": True,
@@ -124,7 +127,7 @@ def bart(config: Config) -> dict[str, Any]:
 
 def marian(config: Config) -> dict[str, Any]:
     """MarianModel and its head: post-norm. Its table of sines counts as the module stores it."""
-    shared, encoder = _two_sides(config)
+    shared, encoder = two_sides(config)
     together = config.flag("share_encoder_decoder_embeddings", True)
     shared |= {
         "norm_position": "post",
@@ -142,7 +145,7 @@ def whisper(config: Config) -> dict[str, Any]:
 
     The encoder's table of sines counts as the module stores it.
     """
-    shared, encoder = _two_sides(config)
+    shared, encoder = two_sides(config)
     shared |= {
         "norm_position": "pre",
         "final_norm": True,

@@ -50,6 +50,11 @@ ELECTRA_HEADS: Heads = {
     "ForTokenClassification": _TAGS,
     "ForQuestionAnswering": _SPANS,
 }
+WAV2VEC2_HEADS: Heads = {
+    "Model": {},
+    # a class for each letter; as many as vocab_size says
+    "ForCTC": {**_TAGS, "classes": 1},
+}
 DEBERTA_HEADS: Heads = {
     "Model": {},
     "ForMaskedLM": {"head": "mlm", "head_bias": True},
@@ -61,6 +66,10 @@ VIT_HEADS: Heads = {
     "Model": {"pooler": True},
     "ForImageClassification": _CLASSIFY,
 }
+# "no object" is a class too
+_OBJECTS = {"head": "detector"}
+YOLOS_HEADS: Heads = {"Model": {"pooler": True}, "ForObjectDetection": _OBJECTS}
+DETR_HEADS: Heads = {"Model": {}, "ForObjectDetection": _OBJECTS}
 XLNET_HEADS: Heads = {
     "Model": {},
     "LMHeadModel": {"head": "lm", "head_bias": True},
@@ -114,6 +123,8 @@ def head(config: Config, prefix: str, heads: Heads, usual: str) -> dict[str, Any
     keys = dict(heads[suffix])
     if keys.get("head") == "classifier":
         keys.setdefault("classes", _labels(config))
+    if keys.get("head") == "detector":
+        keys["classes"] = _labels(config) + 1
     return keys
 
 

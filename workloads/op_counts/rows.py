@@ -132,3 +132,32 @@ def mean_rows(
         (tensor(source, elements, dtype),),
         (tensor(target, rows * columns, dtype),),
     )
+
+
+def max_pool(
+    name: str,
+    stage: Stage,
+    *,
+    outputs: int,
+    inputs: int,
+    window: int,
+    columns: int,
+    dtype: Dtype,
+    source: str = "input",
+    target: str = "output",
+) -> Moment:
+    """Each of `outputs` rows is the largest of `window` rows of `inputs`: window - 1 compares.
+
+    vector_ops = (window - 1) outputs columns; padding is compared too, the input is read once.
+    """
+    check_positive(outputs=outputs, inputs=inputs, window=window, columns=columns)
+    return Moment(
+        name,
+        "add",
+        stage,
+        RowShape(outputs, columns),
+        dtype,
+        OperationCounts(vector_ops=(window - 1) * outputs * columns),
+        (tensor(source, inputs * columns, dtype),),
+        (tensor(target, outputs * columns, dtype),),
+    )
