@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from workloads import op_counts
 from workloads.attention import attention_block
 from workloads.cross import cross_block
+from workloads.denoise import modulated_layer
 from workloads.feed_forward import expert_feed_forward, feed_forward
 from workloads.layers import LayerKind
 from workloads.moment import Moment, Segment, Stage
@@ -26,6 +27,8 @@ Body = Callable[[str, str], list[Moment]]
 
 def layer_segment(model: Model, step: Step, kind: LayerKind) -> Segment:
     """One block, from "hidden" to "hidden"."""
+    if model.modulation:
+        return modulated_layer(model, step)
     moments = _parallel(model, step, kind) if model.parallel_block else _serial(model, step, kind)
     return Segment.from_moments("layer", moments)
 

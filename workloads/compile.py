@@ -61,6 +61,9 @@ def compile_forward(
       token, and g - 1 passes follow as above.
     - `prompt=p, context=c`: as above, over cross-attention to p positions.
 
+    A model of images from noise (DiT) takes `generate=g`: g passes "denoise.1", ... over the whole
+    image; with guidance each image of the batch is computed twice.
+
     An input of fixed length (an image, 30 seconds of sound) needs no `prompt` beside `context`.
 
     `dtype` is the type of arithmetic, activations and cache; weight matrices are stored as
@@ -79,7 +82,7 @@ def compile_forward(
     if logits not in (None, "all", "last"):
         raise InputError(f'logits = {shown(logits)}: expected "all" or "last"')
     requests = plan(model, batch, prompt, context, generate, target)
-    if len(requests) > 1 and (body_only or model.head != "lm"):
+    if len(requests) > 1 and (body_only or model.head not in ("lm", "denoiser")):
         raise InputError(
             f"generate = {generate} needs a language-model head to choose the tokens, but "
             + ("body_only leaves it out" if body_only else f"{model.name} has none")
@@ -91,7 +94,7 @@ def compile_forward(
         sampled=chooses and model.head == "lm" and not body_only,
         logits=logits or ("last" if chooses else "all"),
     )
-    passes = _passes(model, requests, Step(batch, 1, 0, kind, weight_kind), part)
+    passes = _passes(model, requests, Step(batch << model.guidance, 1, 0, kind, weight_kind), part)
     decoded = requests[-1].tokens > 0
     # the first pass has the most rows, the last the longest cache
     extremes = {id(r.segment): r.segment for p in (passes[0], passes[-1]) for r in p.repeats}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from workloads import op_counts
 from workloads.backbone import input_projection
+from workloads.condition import condition
 from workloads.detection import query_rows
 from workloads.disentangled import distance_rows
 from workloads.moment import Moment, Segment
@@ -49,6 +50,8 @@ def embed_segment(model: Model, step: Step) -> Segment:
         moments.append(_position_bias(model, step))
     if model.positions == "disentangled":
         moments.append(distance_rows(model, step))
+    if model.modulation:
+        moments += condition(model, step)
     return Segment.from_moments("embed", moments)
 
 

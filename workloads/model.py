@@ -13,7 +13,7 @@ from workloads.filling import fill
 from workloads.slips import first_slip
 
 Family = Literal["encoder", "decoder", "encoder_decoder"]
-Head = Literal["none", "lm", "mlm", "classifier", "detector"]
+Head = Literal["none", "lm", "mlm", "classifier", "detector", "denoiser"]
 Span = Literal["local", "global"]
 
 # Bounds far beyond any model that has been built: what exceeds them is a slip, and would only
@@ -88,6 +88,10 @@ class Model(BaseModel):
 
     A `convolution_kernel` adds a convolution of the embeddings to the first layer (DeBERTa v2).
 
+    With `modulation` norms have no weights but are scaled and shifted by what each layer makes of a
+    noise level and one of `labels` classes; with `guidance` each image is computed twice, with its
+    class and without (DiT).
+
     `embedding_width` (0: hidden) is that of the token table, and the rows are `projection` "tokens"
     (without bias, before positions are added, and back before the head: OPT) or "sum" (with bias,
     after the norm of the embeddings: ALBERT, ELECTRA) made `hidden` wide. `shared_layers`: all
@@ -115,7 +119,8 @@ class Model(BaseModel):
 
     `head`: lm (logits over vocab), mlm (dense, activation, norm, logits: BERT), classifier
     (`classes` from the `pooler` or the first position, or with `classify_every` each position),
-    detector (`classes` after `class_layers` layers, and a box, for each of the `queries`).
+    detector (`classes` after `class_layers` layers, and a box, for each of the `queries`),
+    denoiser (an image with less noise: DiT).
     `pooler`: a dense layer and its activation on the first position, with `pooler_every` on each.
     `tasks` are further heads, which read the same rows of the last layer.
     `adaptive_head` (0: none): logits that every position needs, of common tokens and of the
@@ -208,6 +213,9 @@ class Model(BaseModel):
     position_kernel: Count = 0
     position_groups: Annotated[int, Field(ge=1, le=4_194_304)] = 1
     masked_vector: bool = False
+    modulation: bool = False
+    labels: Count = 0
+    guidance: bool = False
     embedding_width: Count = 0
     projection: Literal["none", "tokens", "sum"] = "none"
     embedding_scale: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from workloads import op_counts
+from workloads.denoise import denoised
 from workloads.detection import detector
 from workloads.embed import table_width
 from workloads.moment import Moment, Segment
@@ -22,6 +23,8 @@ def output_segment(model: Model, step: Step, logits: Logits, sampled: bool) -> S
     `logits` "last": the language-model head works on the last position of each sequence only
     (the final norm still on every row). `sampled` appends the choice of one token a sequence.
     """
+    if model.head == "denoiser":
+        return denoised(model, step)
     moments: list[Moment] = []
     source = "hidden"
     if model.final_norm:

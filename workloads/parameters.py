@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from workloads.attention import value_width
 from workloads.backbone import backbone_matrices
+from workloads.condition import condition_parameters
+from workloads.denoise import denoiser_parameters
 from workloads.detection import detector_parameters
 from workloads.disentangled import disentangled_parameters
 from workloads.embed import table_width
@@ -75,7 +77,8 @@ def norm_parameters(model: Model, width: int | None = None) -> int:
 def _input_matrices(model: Model) -> int:
     """Projections and convolutions before the first layer, without biases."""
     if model.input == "patches":
-        return model.channels * model.patch**2 * model.hidden
+        total = model.channels * model.patch**2 * model.hidden
+        return total + (condition_parameters(model)[1] if model.modulation else 0)
     if model.input == "mel":
         return 3 * (model.channels + model.hidden) * model.hidden
     if model.input == "features":
@@ -94,6 +97,9 @@ def embedding_parameters(model: Model) -> int:
         total += (model.max_positions + model.position_padding) * summed
     if model.queries and model.family != "encoder":
         total += model.queries * model.hidden
+    if model.modulation:
+        every, matrices = condition_parameters(model)
+        total += every - matrices
     if model.layer_positions:
         total += (model.layers - 1) * model.max_positions * model.hidden
     if model.input == "features":
@@ -128,6 +134,8 @@ def layer_parameters(model: Model, kind: LayerKind | None = None) -> int:
         blocks = 3
         widths = model.heads + model.kv_heads * (1 + model.key_bias)
         total += widths * model.head_dim * model.qkv_bias + model.hidden * model.output_bias
+    if model.modulation:
+        return total + 6 * model.hidden
     norms = 1 if model.shared_norm else blocks * (2 if model.norm_position == "both" else 1)
     return total + norms * norm_parameters(model)
 
@@ -139,6 +147,8 @@ def layer_matrices(model: Model, kind: LayerKind) -> int:
     if model.encoder is not None:
         queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
         total += 2 * model.hidden * queries + 2 * model.encoder.hidden * keys
+    if model.modulation:
+        total += 6 * model.hidden**2
     if not kind.experts:
         return total + inner * model.hidden * model.intermediate
     each = inner * model.hidden * model.expert_intermediate
@@ -205,6 +215,8 @@ def head_matrix_parameters(model: Model) -> int:
     width = head_width(model)
     total = model.hidden * width if model.head == "mlm" or model.projection == "tokens" else 0
     total += model.hidden * sum(t.pooler * model.hidden + t.classes for t in model.tasks)
+    if model.head == "denoiser":
+        return total + denoiser_parameters(model)[1]
     if model.head == "detector":
         return total + detector_parameters(model)[1]
     if model.head == "classifier":
@@ -228,6 +240,9 @@ def output_parameters(model: Model) -> int:
         clusters = model.adaptive_clusters
         total += clusters * (head_width(model) + model.head_bias)
     total += sum(task.pooler * model.hidden + task.bias * task.classes for task in model.tasks)
+    if model.head == "denoiser":
+        every, matrices = denoiser_parameters(model)
+        return total + every - matrices
     if model.head == "detector":
         every, matrices = detector_parameters(model)
         return total + every - matrices

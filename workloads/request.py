@@ -43,6 +43,8 @@ def plan(
     if batch > _MAX_BATCH:
         raise InputError(f"batch = {shown(batch)}: expected at most {_MAX_BATCH} sequences")
     _size("generate", generate, 0, "new tokens")
+    if model.head == "denoiser":
+        return _steps(model, prompt, context, generate, target)
     if model.family == "encoder" and (generate or context is not None):
         given, value = ("generate", generate) if generate else ("context", context)
         raise InputError(
@@ -134,6 +136,21 @@ def _with_encoder(
         Request(f"decode.{i}", "decode", 1, read + i - 1, source) for i in range(1, generate)
     ]
     return [Request("prefill", "prefill", read, 0, source, encodes=True), *decodes]
+
+
+def _steps(
+    model: Model, prompt: int | None, context: int | None, generate: int, target: int | None
+) -> list[Request]:
+    """One pass that takes away noise, or `generate` of them."""
+    for name, value in (("context", context), ("target", target)):
+        if value is not None:
+            raise InputError(
+                f"{name} = {shown(value)} with {model.name}: it has no cache and no decoder; say "
+                "generate = steps to take away noise"
+            )
+    size = _prompt(model, model, model.fixed_input if prompt is None else prompt)
+    numbers = [f".{i + 1}" for i in range(generate)] or [""]
+    return [Request(f"denoise{number}", "prefill", size, 0) for number in numbers]
 
 
 def _objects(

@@ -14,7 +14,7 @@ def first_slip(model: Model) -> str | None:
     """The first contradiction in a model's table, or None."""
     for check in (
         *(_heads, _positions, _attention, _experts, _embedding),
-        *(_input, _objects, _stages, _block, _head, _encoder),
+        *(_input, _objects, _stages, _block, _head, _denoiser, _encoder),
     ):
         problem = check(model)
         if problem:
@@ -187,6 +187,22 @@ def _objects(model: Model) -> str | None:
         return 'queries of a decoder need positions = "each_layer", and as many max_positions'
     if model.head not in ("none", "detector") or model.embedding_width or model.window:
         return 'queries of a decoder need head = "detector" or "none", no window'
+    return None
+
+
+def _denoiser(model: Model) -> str | None:
+    if not model.modulation:
+        if model.labels or model.guidance or model.head == "denoiser":
+            return 'labels, guidance and head = "denoiser" need modulation = true'
+        return None
+    if model.input != "patches" or model.class_tokens or model.depths or model.queries:
+        return 'modulation needs input = "patches" and class_tokens = 0'
+    if model.norm != "layer_norm" or model.norm_position != "pre" or model.final_norm:
+        return 'modulation needs norm = "layer_norm", norm_position = "pre" and no final_norm'
+    if model.head != "denoiser" or not model.labels or model.pooler or model.tasks:
+        return 'modulation needs labels, and head = "denoiser" alone'
+    if model.parallel_block or model.experts or model.mean_pooling:
+        return "modulation needs a plain feed-forward behind attention"
     return None
 
 

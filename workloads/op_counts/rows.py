@@ -16,14 +16,16 @@ def softmax_counts(rows: int, columns: int, *, scaled: bool, masked: bool) -> Op
     return OperationCounts(vector_ops=vector * rows * columns, special_ops=2 * rows * columns)
 
 
-def layer_norm_counts(rows: int, columns: int) -> OperationCounts:
+def layer_norm_counts(rows: int, columns: int, *, affine: bool = True) -> OperationCounts:
     """(x - mean) rsqrt(variance + eps) gain + bias.
 
     Per element 7 vector: add (sum), subtract, multiply (square), add (sum), multiply (rsqrt),
-    multiply (gain), add (bias). Per row 1 vector (eps) and 3 special (two divisions, rsqrt).
+    multiply (gain), add (bias), the last two only if `affine`. Per row 1 vector (eps) and 3 special
+    (two divisions, rsqrt).
     """
     check_positive(rows=rows, columns=columns)
-    return OperationCounts(vector_ops=rows * (7 * columns + 1), special_ops=3 * rows)
+    each = 7 if affine else 5
+    return OperationCounts(vector_ops=rows * (each * columns + 1), special_ops=3 * rows)
 
 
 def rms_norm_counts(rows: int, columns: int) -> OperationCounts:
@@ -83,11 +85,12 @@ def layer_norm(
     source: str = "input",
     target: str = "output",
     group: str = "",
+    affine: bool = True,
 ) -> Moment:
-    """Layer norm of each row with a gain and a bias of `columns`: see `layer_norm_counts`."""
-    counts = layer_norm_counts(rows, columns)
+    """Layer norm of each row with (`affine`) a gain and a bias of `columns`: see `layer_norm_counts`."""
+    counts = layer_norm_counts(rows, columns, affine=affine)
     shape = RowShape(rows, columns)
-    weights = 2 * columns
+    weights = 2 * columns if affine else 0
     return _rows(name, "layer_norm", stage, shape, dtype, counts, weights, source, target, group)
 
 
