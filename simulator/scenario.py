@@ -84,7 +84,7 @@ class Prepared:
 
 
 def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
-    from simulator.runtime import default_runtime
+    from simulator.runtime import default_runtime, load_runtime
     from workloads import InputError, compile_forward
 
     assumed = []
@@ -109,6 +109,8 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
         generate=scenario.generate,
         dtype=dtype,
         weight_dtype=scenario.weight_dtype,
+        expand_latents=bool(model.kv_rank)
+        and load_runtime(runtime).on(profile.kind).expands_latents,
     )
     return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
 

@@ -69,6 +69,14 @@ def attention_block(
     one part per sequence and head. A decoder's keys and values pass through the cache.
     """
     shape = attention_shape(model, step, kind)
+    widths = (model.heads * value_width(model), model.hidden)
+    result = projection(
+        step, "attention_output", "attention", widths, model.output_bias, "context", target
+    )
+    if step.absorbs and model.kv_rank:
+        from workloads.latent import absorbed_attention
+
+        return [*absorbed_attention(model, step, shape, source), result]
     if model.kv_rank:
         from workloads.latent import latent_projections
 
@@ -97,18 +105,16 @@ def attention_block(
         moments += _appends(model, step, key, value)
         key, value = "key_cache", "value_cache"
     if model.banded:
-        moments += [*banded_core(model, step), *global_attention(model, step, source)]
+        moments += [*bandedattention_core(model, step), *global_attention(model, step, source)]
     else:
-        moments += _core(model, step, shape, (query, key, value), role)
-    widths = (model.heads * value_width(model), model.hidden)
-    name = "attention_output"
-    bias = model.output_bias
-    return [*moments, projection(step, name, "attention", widths, bias, "context", target)]
+        moments += attention_core(model, step, shape, (query, key, value), role)
+    return [*moments, result]
 
 
-def _core(
+def attention_core(
     model: Model, step: Step, shape: AttentionShape, sources: tuple[str, str, str], role: Role
 ) -> list[Moment]:
+    """Scores, softmax and "context" from the names of queries, keys and values."""
     query, key, value = sources
     reads: list[Tensor] = []
     if model.positions == "bias":

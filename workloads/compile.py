@@ -37,6 +37,7 @@ def compile_forward(
     weight_dtype: str | None = None,
     logits: Logits | None = None,
     body_only: bool = False,
+    expand_latents: bool = False,
 ) -> Program:
     """The moments of inference with `model` on `batch` sequences of equal length.
 
@@ -73,6 +74,10 @@ def compile_forward(
     where `generate` or `context` is given or `logits` is "last". `body_only` leaves out embedding,
     final norm, pooler and head.
 
+    Latent attention (DeepSeek) expands its cache in a prefill and in a decode step brings the
+    queries to the cached rows instead, as serving runtimes do; with `expand_latents` it expands it
+    there too, as the published module does (workloads.latent).
+
     InputError: sizes below 1, more positions than the model has, an unknown dtype, decoding with
     an encoder, more than one pass without a head that chooses tokens. Not modelled: padding, beam
     search, paged or quantized caches, chunked prefill.
@@ -93,6 +98,7 @@ def compile_forward(
         body_only=body_only,
         sampled=chooses and model.head == "lm" and not body_only,
         logits=logits or ("last" if chooses else "all"),
+        expand_latents=expand_latents,
     )
     passes = _passes(model, requests, Step(batch << model.guidance, 1, 0, kind, weight_kind), part)
     decoded = requests[-1].tokens > 0
@@ -117,6 +123,7 @@ class _Part:
     body_only: bool
     sampled: bool
     logits: Logits
+    expand_latents: bool = False
 
 
 def _passes(model: Model, requests: list[Request], template: Step, part: _Part) -> tuple[Pass, ...]:
@@ -130,6 +137,7 @@ def _passes(model: Model, requests: list[Request], template: Step, part: _Part) 
             context=request.context,
             source=request.source,
             crosses=request.encodes,
+            absorbs=request.phase == "decode" and not part.expand_latents,
         )
         repeats: list[Repeat] = []
         if request.encodes and model.encoder is not None:

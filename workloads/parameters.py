@@ -23,22 +23,34 @@ if TYPE_CHECKING:
 
 def count_parameters(model: Model) -> int:
     """All trained values; a table or layer that is shared counts once."""
+    return sum(parameter_parts(model).values())
+
+
+def parameter_parts(model: Model) -> dict[str, int]:
+    """The trained values of encoder, embedding, layers and output.
+
+    What two parts share ("shared") is in both and taken off once, so that they add up.
+    """
     if model.depths:
         last = image_stages(model)[-1].model
-        return embedding_parameters(model) + stage_parameters(model)[0] + output_parameters(last)
-    total = (
-        embedding_parameters(model)
-        + sum(count * layer_parameters(model, kind) for kind, count in stored_layers(model).items())
-        + output_parameters(model)
-    )
+        return {
+            "embedding": embedding_parameters(model),
+            "layers": stage_parameters(model)[0],
+            "output": output_parameters(last),
+        }
+    parts = {"encoder": count_parameters(model.encoder)} if model.encoder is not None else {}
+    layers = sum(count * layer_parameters(model, kind) for kind, count in stored_layers(model).items())
     if model.tied_biases:
-        total -= (model.layers - 1) * relative_parameters(model)
-    if model.encoder is None:
-        return total
-    total += count_parameters(model.encoder)
-    if model.encoder.input == "tokens" and model.shared_embeddings:
-        total -= model.encoder.vocab * table_width(model.encoder)
-    return total
+        layers -= (model.layers - 1) * relative_parameters(model)
+    parts |= {
+        "embedding": embedding_parameters(model),
+        "layers": layers,
+        "output": output_parameters(model),
+    }
+    reader = model.encoder
+    if reader is not None and reader.input == "tokens" and model.shared_embeddings:
+        parts["shared"] = -reader.vocab * table_width(reader)
+    return parts
 
 
 def stored_layers(model: Model) -> dict[LayerKind, int]:
