@@ -55,7 +55,8 @@ def compile_forward(
 
     With an encoder-decoder `prompt` counts positions of the encoder, and all else the decoder's:
 
-    - `prompt=p`: one pass "prefill" of the encoder alone.
+    - `prompt=p`: one pass "prefill" of the encoder alone; with a classifier the decoder then reads
+      the same p tokens again.
     - `prompt=p, target=t`: the decoder then reads t tokens in the same pass, in which the keys and
       values of cross-attention are computed once and for all.
     - `prompt=p, generate=g`: as with target=1 (or the target given); the pass chooses the first

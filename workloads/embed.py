@@ -33,7 +33,7 @@ def embed_segment(model: Model, step: Step) -> Segment:
     moments = start(model, step)
     if model.embedding_scale:
         moments.append(_scale(model, step, moments[-1].writes[0].name))
-    if model.projection == "tokens":
+    if model.projection == "tokens" or model.adaptive_divisor:
         moments.append(_project(model, step, moments[-1].writes[0].name, bias=False))
     moments += _terms(model, step, moments[-1].writes[0].name)
     latest = moments[-1].writes[0].name

@@ -36,7 +36,15 @@ def fill(table: Any) -> Any:
     if filled.get("positions") == "rope":
         filled.setdefault("rotary_dim", filled.get("head_dim"))
     _image(filled)
-    for key in ("notes", "pattern", "position_products", "depths", "stage_heads", "tasks"):
+    for key in (
+        "notes",
+        "pattern",
+        "position_products",
+        "adaptive_cutoffs",
+        "depths",
+        "stage_heads",
+        "tasks",
+    ):
         if isinstance(filled.get(key), list):
             filled[key] = tuple(filled[key])
     filters = filled.get("filters")

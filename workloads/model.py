@@ -124,7 +124,9 @@ class Model(BaseModel):
     `pooler`: a dense layer and its activation on the first position, with `pooler_every` on each.
     `tasks` are further heads, which read the same rows of the last layer.
     `adaptive_head` (0: none): logits that every position needs, of common tokens and of the
-    `adaptive_clusters` of rare ones; the logits of the rare tokens themselves are not counted.
+    `adaptive_clusters` of rare ones; the logits of the rare tokens themselves are not counted. With
+    `adaptive_divisor` the rows of clusters, which begin at `adaptive_cutoffs`, are narrower by it
+    each (Transformer-XL large).
     `notes` are assumptions that a reader must be told.
 
     Not modelled: dropout (inference), quantized activations.
@@ -172,6 +174,8 @@ class Model(BaseModel):
     tied_biases: bool = False
     adaptive_head: Count = 0
     adaptive_clusters: Count = 0
+    adaptive_cutoffs: tuple[Vocabulary, ...] = ()
+    adaptive_divisor: Annotated[int, Field(ge=0, le=4096)] = 0
     window: Positions | None = None
     pattern: tuple[Span, ...] = ()
     banded: bool = False

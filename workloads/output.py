@@ -49,7 +49,7 @@ def output_segment(model: Model, step: Step, logits: Logits, sampled: bool) -> S
         model.head == "classifier" and not model.classify_every
     ):
         rows = step.batch
-    if model.projection == "tokens":
+    if model.projection == "tokens" or (model.adaptive_divisor and model.head == "lm"):
         moments.append(_narrow(model, step, rows, source))
         source = "narrowed"
     if model.head == "detector":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workloads.adaptive import projection_values, table_values
 from workloads.attention import value_width
 from workloads.backbone import backbone_matrices
 from workloads.condition import condition_parameters
@@ -39,7 +40,9 @@ def parameter_parts(model: Model) -> dict[str, int]:
             "output": output_parameters(last),
         }
     parts = {"encoder": count_parameters(model.encoder)} if model.encoder is not None else {}
-    layers = sum(count * layer_parameters(model, kind) for kind, count in stored_layers(model).items())
+    layers = sum(
+        count * layer_parameters(model, kind) for kind, count in stored_layers(model).items()
+    )
     if model.tied_biases:
         layers -= (model.layers - 1) * relative_parameters(model)
     parts |= {
@@ -97,6 +100,8 @@ def _input_matrices(model: Model) -> int:
         return backbone_matrices(model)
     if model.input == "sound":
         return sound_parameters(model)[1]
+    if model.adaptive_divisor:
+        return projection_values(model)
     return 0 if model.projection == "none" else table_width(model) * model.hidden
 
 
@@ -104,7 +109,8 @@ def embedding_parameters(model: Model) -> int:
     """Tables (tokens, positions, token types, biases of distances), projections, class tokens."""
     width = table_width(model)
     summed = width if model.projection == "sum" else model.hidden
-    total = _input_matrices(model) + model.vocab * width + model.token_types * summed
+    table = table_values(model) if model.adaptive_divisor else model.vocab * width
+    total = _input_matrices(model) + table + model.token_types * summed
     if model.positions == "learned":
         total += (model.max_positions + model.position_padding) * summed
     if model.queries and model.family != "encoder":
@@ -233,6 +239,8 @@ def head_matrix_parameters(model: Model) -> int:
         return total + detector_parameters(model)[1]
     if model.head == "classifier":
         return total + width * model.classes
+    if model.adaptive_divisor and model.head == "lm":
+        total += model.hidden**2  # the projection of the commonest tokens is not tied
     if model.head == "none" or model.tied_embeddings:
         return total
     return total + width * model.vocab

@@ -130,7 +130,8 @@ def _with_encoder(
         return [Request(s.name, s.phase, s.tokens, s.context, source) for s in steps]
     if target is not None:
         _size("target", target, 1, "tokens of the decoder")
-    read = target or (1 if generate else 0)
+    rereads = model.head == "classifier" and not generate
+    read = target or (1 if generate else source if rereads else 0)
     _fits(model, max(1, read + max(0, generate - 1)), f"target = {read} + generate = {generate}")
     decodes = [
         Request(f"decode.{i}", "decode", 1, read + i - 1, source) for i in range(1, generate)

@@ -124,6 +124,8 @@ def _experts(model: Model) -> str | None:
 
 
 def _embedding(model: Model) -> str | None:
+    if model.adaptive_divisor or model.adaptive_cutoffs:
+        return _clusters(model)
     if (model.projection == "none") != (model.embedding_width in (0, model.hidden)):
         # ALBERT projects even where both widths are equal
         if model.projection == "sum" and model.embedding_width:
@@ -133,6 +135,22 @@ def _embedding(model: Model) -> str | None:
             f"{model.embedding_width} and hidden = {model.hidden}: rows of another width are "
             "projected"
         )
+    return None
+
+
+def _clusters(model: Model) -> str | None:
+    borders = (0, *model.adaptive_cutoffs, model.vocab)
+    if list(borders) != sorted(set(borders)) or len(borders) > 100 or not model.adaptive_divisor:
+        return (
+            f"adaptive_cutoffs = {list(model.adaptive_cutoffs)}, adaptive_divisor = "
+            f"{model.adaptive_divisor}: expected numbers of tokens that rise to below vocab = "
+            f"{model.vocab}, and a divisor"
+        )
+    plain = model.projection == "none" and model.embedding_width in (0, model.hidden)
+    if not plain or model.input != "tokens" or model.encoder or not model.adaptive_head:
+        return "adaptive_cutoffs needs an adaptive_head, one table of tokens and no projection"
+    if not model.tied_embeddings or model.family != "decoder":
+        return "adaptive_cutoffs needs tied_embeddings = true in a decoder"
     return None
 
 

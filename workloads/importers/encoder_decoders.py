@@ -7,7 +7,7 @@ from typing import Any
 
 from workloads.importers.config import Config
 from workloads.importers.encoders import activation, widths
-from workloads.importers.heads import SEQ2SEQ_HEADS, WHISPER_HEADS, head
+from workloads.importers.heads import BART_HEADS, MARIAN_HEADS, T5_HEADS, WHISPER_HEADS, head
 
 _BIASED = {"qkv_bias": True, "output_bias": True, "mlp_bias": True}
 _FEED_FORWARDS = {
@@ -55,7 +55,7 @@ def t5(config: Config) -> dict[str, Any]:
         "max_positions": config.size("max_positions", ("n_positions",), default=512),
     }
     encoder = {"layers": config.size("layers", ("num_layers",))}
-    return _both(config, "T5", shared, encoder, SEQ2SEQ_HEADS)
+    return _both(config, "T5", shared, encoder, T5_HEADS)
 
 
 def _both(
@@ -66,7 +66,8 @@ def _both(
     heads: Any,
 ) -> dict[str, Any]:
     """A decoder with its encoder; or, where `architectures` says so, the encoder by itself."""
-    keys = head(config, prefix, heads, "ForConditionalGeneration")
+    usual = "MTModel" if prefix == "Marian" else "ForConditionalGeneration"
+    keys = head(config, prefix, heads, usual)
     if keys.pop("alone", False):
         return {**shared, **encoder, **keys, "family": "encoder"}
     return {
@@ -122,7 +123,7 @@ def bart(config: Config) -> dict[str, Any]:
         "max_positions": config.size("max_positions", ("max_position_embeddings",)),
         "position_padding": 2,
     }
-    return _both(config, "Bart", shared, encoder, SEQ2SEQ_HEADS)
+    return _both(config, "Bart", shared, encoder, BART_HEADS)
 
 
 def marian(config: Config) -> dict[str, Any]:
@@ -137,7 +138,7 @@ def marian(config: Config) -> dict[str, Any]:
     if not together:
         encoder["vocab"] = shared["vocab"]
         shared["vocab"] = config.size("vocab", ("decoder_vocab_size",), default=shared["vocab"])
-    return _both(config, "Marian", shared, encoder, SEQ2SEQ_HEADS)
+    return _both(config, "Marian", shared, encoder, MARIAN_HEADS)
 
 
 def whisper(config: Config) -> dict[str, Any]:

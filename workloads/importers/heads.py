@@ -88,13 +88,17 @@ DECODER_HEADS: Heads = {
     "ForQuestionAnswering": _SPANS,
 }
 
-SEQ2SEQ_HEADS: Heads = {
-    "Model": {},
+_LM: Heads = {"Model": {}, "ForConditionalGeneration": {"head": "lm"}}
+# the decoder reads the same text again; a dense layer and tanh on the row of its last token
+_REREAD = {"pooler": True, **_CLASSIFY}
+BART_HEADS: Heads = {**_LM, "ForSequenceClassification": _REREAD, "ForQuestionAnswering": _SPANS}
+T5_HEADS: Heads = {
+    **BART_HEADS,
     "EncoderModel": {"alone": True},
-    "ForConditionalGeneration": {"head": "lm"},
-    "MTModel": {"head": "lm"},
+    "ForTokenClassification": {"alone": True, **_TAGS},
 }
-WHISPER_HEADS: Heads = {"Model": {}, "ForConditionalGeneration": {"head": "lm"}}
+MARIAN_HEADS: Heads = {"Model": {}, "MTModel": {"head": "lm"}}
+WHISPER_HEADS = _LM
 
 
 def head(config: Config, prefix: str, heads: Heads, usual: str) -> dict[str, Any]:
