@@ -9,6 +9,7 @@ most work for the input and the least for the output.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def clusters(model: Model) -> list[tuple[int, int]]:
     """Tokens and width of each cluster, from the commonest."""
     borders = [0, *model.adaptive_cutoffs, model.vocab]
-    sizes = [after - before for before, after in zip(borders, borders[1:], strict=False)]
+    sizes = [after - before for before, after in pairwise(borders)]
     return [
         (size, max(1, model.hidden // model.adaptive_divisor**i)) for i, size in enumerate(sizes)
     ]

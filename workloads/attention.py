@@ -105,7 +105,7 @@ def attention_block(
         moments += _appends(model, step, key, value)
         key, value = "key_cache", "value_cache"
     if model.banded:
-        moments += [*bandedattention_core(model, step), *global_attention(model, step, source)]
+        moments += [*banded_core(model, step), *global_attention(model, step, source)]
     else:
         moments += attention_core(model, step, shape, (query, key, value), role)
     return [*moments, result]

@@ -92,7 +92,8 @@ def _encoder(table: dict[str, Any], decoder: dict[str, Any]) -> dict[str, Any]:
         taken.pop("vocab", None)
     if table.get("input") == "features":
         taken.pop("max_positions", None)
-    return fill({"name": "encoder", **taken, **table, "family": "encoder"})
+    filled: dict[str, Any] = fill({"name": "encoder", **taken, **table, "family": "encoder"})
+    return filled
 
 
 def _is_size(value: object) -> TypeGuard[int]:

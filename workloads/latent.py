@@ -1,12 +1,12 @@
 """Latent attention (DeepSeek-AI 2024, arXiv:2405.04434, section 2.1): Q, K, V through narrow rows.
 
-The cache holds the latent rows and the one rotated key. There are two ways to use them. Expanded, as
-the published module does in every pass (transformers 5.23): keys and values of all heads are
+The cache holds the latent rows and the one rotated key. There are two ways to use them. Expanded,
+as the published module does in every pass (transformers 5.23): keys and values of all heads are
 computed from all cached rows. Absorbed, as vLLM and SGLang do in decode steps: since the score of a
 query q with the key W r of a latent row r is (W'q) r, each head's query is brought to the width of
-the rows, attends to the rows themselves as to one head of keys and values, and the result is brought
-to the width of a value. That costs a product of heads x plain x rank a query, and its like for the
-value, and more for each pair of positions, but nothing for each cached row.
+the rows, attends to the rows themselves as to one head of keys and values, and the result is
+brought to the width of a value. That costs a product of heads x plain x rank for each query, its
+like for the value, and more for each pair of positions, but nothing for each cached row.
 
 One layer of DeepSeek-V3, one query, 1,024 rows: expanded 128 (128 + 128) 512 x 1024 MACs for keys
 and values and 128 (192 + 128) 1024 for the pairs, 17,221,812,224 in all; absorbed 128 x 512 (128 +

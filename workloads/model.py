@@ -10,46 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from workloads.errors import InputError, nearest, shown
 from workloads.filling import fill
+from workloads.sizes import (
+    Backbone,
+    Count,
+    Filter,
+    Layers,
+    Positions,
+    Vocabulary,
+    Width,
+)
+from workloads.sizes import Task as Task
 from workloads.slips import first_slip
 
 Family = Literal["encoder", "decoder", "encoder_decoder"]
 Head = Literal["none", "lm", "mlm", "classifier", "detector", "denoiser"]
 Span = Literal["local", "global"]
-
-# Bounds far beyond any model that has been built: what exceeds them is a slip, and would only
-# make the compiler run for ever.
-Layers = Annotated[int, Field(ge=1, le=10_000)]
-Width = Annotated[int, Field(ge=1, le=4_194_304)]
-Vocabulary = Annotated[int, Field(ge=0, le=100_000_000)]
-Positions = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Filter = tuple[Width, Annotated[int, Field(ge=1, le=10_000)], Annotated[int, Field(ge=1, le=100)]]
-Count = Annotated[int, Field(ge=0, le=4_194_304)]
-
-
-class Task(BaseModel):
-    """One more head on a trunk that several tasks share: `classes` of a sequence or of `every`
-    position, after a dense layer and its tanh where it has a `pooler` of its own.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9_]*$")]
-    classes: Annotated[int, Field(ge=1, le=100_000_000)]
-    every: bool = False
-    pooler: bool = False
-    bias: bool = True
-
-
-class Backbone(BaseModel):
-    """A residual network before an encoder: channels of the stem, then of its stages and how many
-    blocks each has.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    stem: Width
-    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)]
-    depths: Annotated[tuple[Annotated[int, Field(ge=1, le=1000)], ...], Field(max_length=8)]
 
 
 class Model(BaseModel):
@@ -70,10 +45,10 @@ class Model(BaseModel):
     a slope to the scores, bias a trained value of `relative_buckets` a head (T5), shared by all
     layers; relative multiplies queries with sines of distances (Transformer-XL; XLNet, whose
     `segment_biases` are weights for pairs of texts; with `tied_biases` all layers add one pair of
-    vectors to the queries); disentangled multiplies queries and keys with `relative_buckets` rows of
-    distances (DeBERTa: `position_products`; `relative_norm` normalizes the rows, with
-    `shared_position_keys` they go through the weights of contents, with `short_span` only through
-    as many as there are distances). `memory`: earlier positions of which each layer keeps its input,
+    vectors to the queries); disentangled multiplies queries and keys with `relative_buckets`
+    rows of distances (DeBERTa: `position_products`; `relative_norm` normalizes the rows,
+    with `shared_position_keys` they go through the weights of contents, with `short_span` only as
+    many as there are distances). `memory`: earlier positions of which each layer keeps its input,
     instead of keys and values. `window`: keys that a query may see, in the layers that `pattern`
     (repeated over the layers; empty: all) calls local. `banded`: an encoder's positions see
     window // 2 to each side and no more, but for `global_tokens`, which see and are seen by all

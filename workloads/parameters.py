@@ -111,35 +111,47 @@ def embedding_parameters(model: Model) -> int:
     summed = width if model.projection == "sum" else model.hidden
     table = table_values(model) if model.adaptive_divisor else model.vocab * width
     total = _input_matrices(model) + table + model.token_types * summed
-    if model.positions == "learned":
-        total += (model.max_positions + model.position_padding) * summed
-    if model.queries and model.family != "encoder":
-        total += model.queries * model.hidden
-    if model.modulation:
-        every, matrices = condition_parameters(model)
-        total += every - matrices
-    if model.layer_positions:
-        total += (model.layers - 1) * model.max_positions * model.hidden
-    if model.input == "features":
-        total += model.hidden
-    if model.positions == "bias":
-        total += model.relative_buckets * model.heads
-    if model.positions == "disentangled":
-        total += model.relative_buckets * model.hidden
-        total += model.relative_norm * norm_parameters(model)
-    if model.convolution_kernel:
-        total += _beside_matrix(model) + model.hidden + norm_parameters(model)
-    if model.input == "patches":
-        total += (1 + model.class_tokens) * model.hidden
-    if model.input == "mel":
-        total += 2 * model.hidden
-    if model.input == "sound":
-        every, matrices = sound_parameters(model)
-        total += every - matrices
+    total += _position_values(model, summed) + _input_rest(model)
     # a bias; a vector that stood in the place of what was masked in training
     total += model.hidden * ((model.projection == "sum") + model.masked_vector)
     if model.embedding_norm:
         total += norm_parameters(model, summed)
+    if model.convolution_kernel:
+        total += _beside_matrix(model) + model.hidden + norm_parameters(model)
+    return total
+
+
+def _position_values(model: Model, width: int) -> int:
+    """Trained positions and distances, of objects too, and those of single layers."""
+    total = 0
+    if model.positions == "learned":
+        total = (model.max_positions + model.position_padding) * width
+    if model.positions == "bias":
+        total = model.relative_buckets * model.heads
+    if model.positions == "disentangled":
+        total = model.relative_buckets * model.hidden
+        total += model.relative_norm * norm_parameters(model)
+    if model.queries and model.family != "encoder":
+        total += model.queries * model.hidden
+    if model.layer_positions:
+        total += (model.layers - 1) * model.max_positions * model.hidden
+    return total
+
+
+def _input_rest(model: Model) -> int:
+    """What images and sound have besides matrices: biases, norms, class tokens."""
+    total = 0
+    if model.input == "patches":
+        total = (1 + model.class_tokens) * model.hidden
+    if model.input == "mel":
+        total = 2 * model.hidden
+    if model.input == "features":
+        total = model.hidden
+    for used, count in ((model.input == "sound", sound_parameters),
+                        (model.modulation, condition_parameters)):  # fmt: skip
+        if used:
+            every, matrices = count(model)
+            total += every - matrices
     return total
 
 

@@ -76,5 +76,5 @@ def _masks(config: Config) -> bool:
     found = []
     for key, default in (("mask_time_prob", 0.05), ("mask_feature_prob", 0.0)):
         value = config.number(key, default)
-        found.append(bool(value) and value > 0)
+        found.append(value is not None and value > 0)
     return any(found)

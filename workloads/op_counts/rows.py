@@ -87,7 +87,7 @@ def layer_norm(
     group: str = "",
     affine: bool = True,
 ) -> Moment:
-    """Layer norm of each row with (`affine`) a gain and a bias of `columns`: see `layer_norm_counts`."""
+    """Layer norm of each row, if `affine` with a gain and a bias: see `layer_norm_counts`."""
     counts = layer_norm_counts(rows, columns, affine=affine)
     shape = RowShape(rows, columns)
     weights = 2 * columns if affine else 0
