@@ -29,6 +29,8 @@ def deberta_v2(config: Config) -> dict[str, Any]:
     kernel = config.count("conv_kernel_size", 0)
     if not kernel:
         return keys
+    if kernel % 2 == 0:
+        raise config.wrong("conv_kernel_size", "expected an odd number: it has a middle")
     if config.count("conv_groups", 1) != 1:
         raise config.wrong("conv_groups", "a convolution in groups is not modelled yet")
     name = config.text("conv_act", "tanh")
