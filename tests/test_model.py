@@ -89,6 +89,20 @@ def test_a_model_is_frozen() -> None:
         model.layers = 3
 
 
+ENCODER = {"family": "encoder", "positions": "learned", "head": "none"}
+SOUND = {
+    **ENCODER,
+    "positions": "convolution",
+    "input": "sound",
+    "filters": [[4, 3, 2]],
+    "position_kernel": 3,
+}
+FEATURES = {
+    "input": "features",
+    "image": 8,
+    "backbone": {"stem": 4, "widths": [8], "depths": [1]},
+    "max_positions": 4,
+}
 SLIPS: list[tuple[dict[str, Any], str]] = [
     ({"heads": 3}, "hidden = 16 is not divisible by heads = 3"),
     ({"kv_heads": 3}, "heads = 4 is not divisible by kv_heads = 3"),
@@ -129,6 +143,31 @@ SLIPS: list[tuple[dict[str, Any], str]] = [
     ({"input": "patches", "image": 30, "patch": 16}, "not a positive multiple of patch = 16"),
     ({"input": "patches", "image": 32, "patch": 16, "max_positions": 4}, "for the class token"),
     ({"input": "patches", "image": 32, "patch": 16, "max_positions": 5}, "no head over a vocab"),
+    ({"positions": "convolution"}, '"convolution" goes with input = "sound"'),
+    ({"position_kernel": 3}, 'filters and position_kernel need input = "sound"'),
+    ({"filters": [[4, 3]]}, "filters.0.2 is missing"),
+    ({**ENCODER, "positions": "disentangled"}, "relative_buckets = 0, position_products = []"),
+    ({"positions": "disentangled", "relative_buckets": 4}, 'needs family = "encoder"'),
+    ({"position_products": ["c2p"]}, 'need positions = "disentangled"'),
+    ({"position_products": ["p2p"]}, "position_products.0 = 'p2p': expected 'c2p' or 'p2c'"),
+    ({"convolution_kernel": 4}, "convolution_kernel = 4 is even"),
+    ({**SOUND, "filters": []}, "filters has 0 entries"),
+    ({**SOUND, "position_groups": 3}, "groups that divide hidden = 16"),
+    ({**ENCODER, "input": "features"}, 'input = "features" needs a backbone with a depth'),
+    ({**ENCODER, **FEATURES, "positions": "none"}, 'expected 2 x 2 features of the image, and "ea'),
+    (
+        {**ENCODER, **FEATURES, "backbone": {"stem": 4, "widths": [6], "depths": [1]}},
+        "backbone.widths = [6]: expected multiples of 4",
+    ),
+    ({"head": "detector"}, "queries is 0 or missing"),
+    ({"head": "detector", "queries": 2}, "classes is 0 or missing"),
+    ({"layer_positions": True}, "layer_positions needs queries"),
+    ({**ENCODER, "queries": 2}, "expected fewer than class_tokens, and patches"),
+    ({"queries": 2}, 'expected an encoder with input = "features"'),
+    ({"labels": 10}, 'labels, guidance and head = "denoiser" need modulation = true'),
+    ({"modulation": True}, 'modulation needs input = "patches" and class_tokens = 0'),
+    ({"adaptive_cutoffs": [50, 40], "adaptive_divisor": 4}, "expected numbers of tokens that rise"),
+    ({"adaptive_cutoffs": [50], "adaptive_divisor": 4}, "adaptive_cutoffs needs an adaptive_head"),
 ]
 
 

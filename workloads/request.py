@@ -90,19 +90,19 @@ def _prompt(model: Model, reader: Model, prompt: int | None) -> int:
     _size("prompt", prompt, 1, "tokens")
     fixed = model.fixed_input
     if fixed is not None and prompt != fixed:
-        what = "its input always gives"
-        if reader.input == "patches":
-            what = "its images always give"
-        raise InputError(
-            f"prompt = {shown(prompt)} with {model.name}: {what} {fixed} positions"
-            + (
-                f" ({reader.image} x {reader.image} pixels in patches of {reader.patch}, and "
-                f"{'the class token' if reader.class_tokens == 1 else 'class tokens'})"
-                if reader.input == "patches"
-                else ""
-            )
-        )
+        raise InputError(f"prompt = {shown(prompt)} with {model.name}: {_fixed(reader, fixed)}")
     return prompt
+
+
+def _fixed(reader: Model, positions: int) -> str:
+    """Why the number of positions is what it is."""
+    if reader.input != "patches":
+        return f"its input always gives {positions} positions"
+    more = {0: "", 1: ", and the class token"}.get(reader.class_tokens, ", and class tokens")
+    return (
+        f"its images always give {positions} positions ({reader.image} x "
+        f"{reader.image_width or reader.image} pixels in patches of {reader.patch}{more})"
+    )
 
 
 def _with_encoder(
