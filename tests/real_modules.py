@@ -26,7 +26,6 @@ def build(
     config._attn_implementation = attention
     with torch.device(device):
         module = getattr(transformers, architecture)(config).eval()
-    module.requires_grad_(False)  # torch's counter looks for gradients of parameters handed on
     return module, load_model(folder)
 
 
@@ -37,6 +36,7 @@ def counted_parameters(module: Any) -> int:
 def counted_flops(module: Any, **inputs: Any) -> int:
     from torch.utils.flop_counter import FlopCounterMode
 
+    module.requires_grad_(False)  # the counter stumbles over parameters that are handed on
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         module(**inputs)

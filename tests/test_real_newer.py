@@ -1,4 +1,4 @@
-"""DeBERTa, wav2vec 2.0, YOLOS, DETR and classifiers on encoder-decoders against torch's counters."""
+"""DeBERTa, wav2vec 2.0, YOLOS, DETR, classifiers on encoder-decoders: against torch's counters."""
 
 from __future__ import annotations
 
@@ -77,7 +77,6 @@ SOUND: list[Case] = [
         {**FILTERS, **STABLE, "num_conv_pos_embeddings": 5, "mask_time_prob": 0.0},
     ),
     NEWER["wav2vec2-base-960h"],
-    NEWER["wav2vec2-large-960h-lv60"],
 ]
 TOKENS = {**SMALL, "image_size": [64, 96], "num_detection_tokens": 7, "num_labels": 5}
 del TOKENS["vocab_size"]
@@ -89,7 +88,6 @@ OBJECTS: list[Case] = [
         {**TOKENS, "image_size": [64, 90], "use_mid_position_embeddings": False},
     ),
     ("YolosModel", "YolosConfig", {**TOKENS, "num_hidden_layers": 1}),
-    NEWER["yolos-tiny"],
     NEWER["yolos-base"],
 ]
 START = {"decoder_start_token_id": 0, "eos_token_id": 1}
@@ -125,14 +123,13 @@ def test_deberta_agrees_with_torch(case: Case, tmp_path: Path) -> None:
     check_prefill(*build(case, tmp_path, device="cpu"))
 
 
-@pytest.mark.parametrize("name", ["deberta-v3-base", "deberta-v2-xlarge"])
-def test_published_sizes_of_deberta_agree_with_torch(name: str, tmp_path: Path) -> None:
-    module, model = build(NEWER[name], tmp_path)
+def test_deberta_as_published_agrees_with_torch(tmp_path: Path) -> None:
+    module, model = build(NEWER["deberta-v3-base"], tmp_path, device="cpu")
     check_prefill(module, model)
-    bundled = load_model(name)
-    for batch, prompt in ((1, 8), (2, 300)):
-        program = compile_forward(bundled, batch=batch, prompt=prompt)
-        assert program.matrix_flops == counted_flops(module, input_ids=ids(module, batch, prompt))
+    program = compile_forward(load_model("deberta-v3-base"), batch=3, prompt=17)
+    assert program == compile_forward(
+        model.model_copy(update={"name": "deberta-v3-base"}), batch=3, prompt=17
+    )
 
 
 @pytest.mark.parametrize("case", SOUND, ids=lambda case: case[0])
@@ -140,7 +137,7 @@ def test_sound_agrees_with_torch(case: Case, tmp_path: Path) -> None:
     module, model = build(case, tmp_path)
     assert model.parameters == counted_parameters(module)
     for batch, prompt in ((1, 8), (3, 17)):
-        samples = torch.zeros((batch, filter_lengths(model, prompt)[0]), device=module.device)
+        samples = torch.zeros((batch, filter_lengths(model, prompt)[0]), device="meta")
         program = compile_forward(model, batch=batch, prompt=prompt)
         assert program.matrix_flops == counted_flops(module, input_values=samples)
 
@@ -165,9 +162,9 @@ def test_yolos_agrees_with_torch(case: Case, tmp_path: Path) -> None:
     [
         # with and without a projection around the first block
         detr(embedding_size=16, hidden_sizes=[16, 32, 64], depths=[2, 1, 3]),
-        detr(embedding_size=8, hidden_sizes=[16, 32], depths=[1, 2]),
+        detr(embedding_size=8, hidden_sizes=[16, 32, 64, 64], depths=[1, 2, 1, 1]),
     ],
-    ids=["three stages", "two stages"],
+    ids=["three stages", "four stages"],
 )
 def test_detr_agrees_with_torch(case: Case, tmp_path: Path) -> None:
     # on the CPU: which pixels there are is looked at
