@@ -65,6 +65,20 @@ def test_the_original_transformer_part_by_part() -> None:
     assert model.parameters == 37_000 * 512 + encoder + decoder
 
 
+def test_transformer_xl_large_part_by_part() -> None:
+    model = load_model("transformer-xl-large")
+    # clusters of 20,000, 20,000, 160,000 and 67,735 tokens, each a quarter as wide as the last
+    table = 20_000 * 1024 + 20_000 * 256 + 160_000 * 64 + 67_735 * 16
+    brought = 1024 * (1024 + 256 + 64 + 16)
+    assert embedding_parameters(model) == table + brought
+    # queries, keys, values, distances and output; two vectors a head; two norms
+    layer = 5 * 1024**2 + 2 * 1024 + 2 * 1024 * 4096 + 4096 + 1024 + 2 * 2048
+    assert layer_parameters(model) == layer
+    # a projection of the commonest that is not tied, a bias a token, three clusters
+    assert output_parameters(model) == 1024**2 + 267_735 + 3 * (1024 + 1)
+    assert model.parameters == table + brought + 18 * layer + output_parameters(model)
+
+
 def test_an_encoder_takes_over_what_it_does_not_say() -> None:
     table = {**TINY, "positions": "learned", "family": "encoder_decoder", "encoder": {"layers": 3}}
     model = build_model(table, "here")

@@ -146,7 +146,8 @@ def _passes(model: Model, requests: list[Request], template: Step, part: _Part) 
             repeats += _encoder_repeats(model.encoder, reading, part)
         if request.tokens:
             repeats += known.repeats(step)
-        tokens = request.tokens or request.source
+        # what is read of an image is its features, not the queries for objects
+        tokens = request.source if model.queries else request.tokens or request.source
         passes.append(Pass(request.name, request.phase, tokens, request.context, tuple(repeats)))
     return tuple(passes)
 
