@@ -52,7 +52,7 @@ def _modulation(model: Model, step: Step, stage: Stage, parts: int) -> list[Mome
                              elements=step.batch * width, dtype=step.dtype, source="condition",
                              target="condition_active"),
         projection(step, "modulation", stage, (width, parts * width), True, "condition_active",
-                   "modulation", rows=step.batch),
+                   "modulation", "whole", rows=step.batch),
     ]  # fmt: skip
 
 

@@ -85,7 +85,8 @@ def _product(
         n=elements // (model.heads * model.head_dim), k=model.head_dim, dtype=step.dtype,
         left=sources[0], right=sources[1], target=f"{name}_products",
     )  # fmt: skip
-    return replace(made, reads=(made.reads[0], tensor(sources[1], elements, step.dtype)), parts=1)
+    rows = tensor(sources[1], elements, step.dtype)
+    return replace(made, reads=(made.reads[0], rows), parts=1, group="per_head")
 
 
 def added_scores(model: Model, step: Step) -> list[Tensor]:

@@ -78,7 +78,10 @@ def _each_head(
     )  # fmt: skip
     size = model.heads * widths[0] * widths[1]
     weights = tensor(f"{name}.weight", size, step.weight_dtype, "weight")
-    return replace(made, reads=(made.reads[0], weights), parts=1, weight_dtype=step.weight_dtype)
+    return replace(
+        made, reads=(made.reads[0], weights), parts=1, group="per_head",
+        weight_dtype=step.weight_dtype,
+    )  # fmt: skip
 
 
 def _cached_rows(model: Model, step: Step, source: str) -> list[Moment]:

@@ -1,8 +1,11 @@
-"""Shapes of operations: matrix products, attention calls, rows, elements."""
+"""Shapes of operations: matrix products, attention calls, rows, elements, collectives."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+CollectiveKind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,4 +52,19 @@ class ElementShape:
     elements: int
 
 
-Shape = MatmulShape | AttentionShape | RowShape | ElementShape
+@dataclass(frozen=True, slots=True)
+class CollectiveShape:
+    """One collective among `ranks` devices on `nodes` nodes, equally many on each.
+
+    `bytes`, always of one rank: all_reduce: the tensor, which every rank has and gets. all_gather,
+    reduce_scatter: the full tensor, of which a rank gives or gets 1 / ranks. all_to_all: the buffer
+    that a rank sends from, its own part among it. send_recv: the message of the one that sends.
+    """
+
+    kind: CollectiveKind
+    bytes: int
+    ranks: int
+    nodes: int = 1
+
+
+Shape = MatmulShape | AttentionShape | RowShape | ElementShape | CollectiveShape
