@@ -464,7 +464,7 @@ def test_whatever_is_compiled_hangs_together(case: tuple[Model, Program]) -> Non
             assert len(set(written)) == len(written)
     # what nobody has written is what the user hands in; all else has a producer
     handed_in = {"tokens", "token_types", "pixels", "hidden", "source_tokens", "encoded"}
-    handed_in |= {"position_bias", "scale.weight"}
+    handed_in |= {"position_bias", "distances", "scale.weight"}
     for number, moment in enumerate(flat.moments):
         if not flat.predecessors[number]:
             assert {t.name for t in moment.reads if t.role != "weight"} <= handed_in
