@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.module_counts import COUNTED
-from workloads import InputError, Model, list_models, load_model
+from workloads import InputError, Model, compile_forward, flatten, list_models, load_model
 from workloads.model import build_model
 from workloads.parameters import (
     embedding_parameters,
@@ -63,6 +63,29 @@ def test_the_original_transformer_part_by_part() -> None:
     decoder = 6 * (2 * attention + feed_forward + 3 * norm)
     # one table of 37,000 tokens for both sides and the output; sines are not trained
     assert model.parameters == 37_000 * 512 + encoder + decoder
+
+
+@pytest.mark.parametrize(
+    ("name", "published_millions"),
+    [
+        # pytorch-image-models, results of deit3_*: parameters in millions
+        *(("deit-3-s-16-224", 22.06), ("deit-3-s-16-384", 22.21), ("deit-3-b-16-224", 86.59)),
+        *(("deit-3-b-16-384", 86.88), ("deit-3-l-16-224", 304.37), ("deit-3-l-16-384", 304.76)),
+        ("deit-3-h-14-224", 632.13),
+    ],
+)
+def test_deit_3_is_a_vit_with_scales(name: str, published_millions: float) -> None:
+    model = load_model(name)
+    plain = model.model_copy(update={"layer_scale": False, "class_positions": True})
+    # two weights a column in each layer, and no position of the class token
+    more = 2 * model.layers * model.hidden - model.hidden
+    assert model.parameters == plain.parameters + more
+    assert round(model.parameters / 1e6, 2) == published_millions
+    if name == "deit-3-b-16-224":
+        assert plain.parameters == load_model("vit-b-16-224").parameters
+    moments = flatten(compile_forward(model, prompt=model.fixed_input)).moments
+    read = sum(t.bytes for m in moments for t in m.reads if t.role == "weight")
+    assert read == 4 * (model.parameters - model.hidden)  # but for the class token
 
 
 def test_transformer_xl_large_part_by_part() -> None:
@@ -178,6 +201,8 @@ SLIPS: list[tuple[dict[str, Any], str]] = [
     ({"layer_positions": True}, "layer_positions needs queries"),
     ({**ENCODER, "queries": 2}, "expected fewer than class_tokens, and patches"),
     ({"queries": 2}, 'expected an encoder with input = "features"'),
+    ({"class_positions": False}, 'class_positions = false needs input = "patches"'),
+    ({"layer_scale": True, "norm_position": "both"}, 'layer_scale needs norm_position = "pre"'),
     ({"labels": 10}, 'labels, guidance and head = "denoiser" need modulation = true'),
     ({"modulation": True}, 'modulation needs input = "patches" and class_tokens = 0'),
     ({"adaptive_cutoffs": [50, 40], "adaptive_divisor": 4}, "expected numbers of tokens that rise"),

@@ -28,9 +28,12 @@ def flops(module: Any, tokens: int) -> int:
 
 PUBLISHED = {**FIRST, **NEWER}
 DIFFUSION = {f"dit-{size}-2-{image}" for size in ("s", "b", "l", "xl") for image in (256, 512)}
+SCALED = {f"deit-3-{size}-16-{image}" for size in ("s", "b", "l") for image in (224, 384)}
 BY_HAND = {
     *("transformer-base", "transformer-big", "transformer-xl-base", "transformer-xl-large"),
     *DIFFUSION,
+    *SCALED,
+    "deit-3-h-14-224",
 }
 """Without a module in transformers: test_model and test_denoise have the arithmetic."""
 

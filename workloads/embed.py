@@ -66,7 +66,7 @@ def _terms(model: Model, step: Step, latest: str) -> list[Moment]:
     terms: list[tuple[str, int, str | None]] = []
     if model.token_types:
         terms.append(("token_type", step.rows, "token_types"))
-    if model.positions in ("learned", "sinusoidal"):
+    if model.positions in ("learned", "sinusoidal") and model.class_positions:
         # positions are the same in every sequence: looked up once, added to each
         terms.append(("position", step.tokens, None))
     moments = [
@@ -136,17 +136,37 @@ def _patches(model: Model, step: Step) -> list[Moment]:
         source="pixels",
         target="patch_rows",
     )
+    moments = [patches]
+    if not model.class_positions:
+        moments += _patch_positions(model, step)
     if not model.class_tokens:
-        return [patches]
+        return moments
     joined = op_counts.copy(
         "class_token",
         "initialise",
         elements=step.rows * model.hidden,
         dtype=step.dtype,
-        source="patch_rows",
+        source=moments[-1].writes[0].name,
         target="with_class_token",
     )
-    return [patches, joined]
+    return [*moments, joined]
+
+
+def _patch_positions(model: Model, step: Step) -> list[Moment]:
+    """Positions of the patches alone, before the class token stands beside them."""
+    rows = step.tokens - model.class_tokens
+    elements = rows * model.hidden
+    return [
+        op_counts.embedding(
+            "position_embedding", rows=rows, columns=model.hidden, dtype=step.dtype, source=None,
+            target="position_rows",
+        ),
+        op_counts.add(
+            "add_position", "initialise", elements=step.batch * elements,
+            second_elements=elements, dtype=step.dtype, sources=("patch_rows", "position_rows"),
+            target="with_position",
+        ),
+    ]  # fmt: skip
 
 
 def _mel(model: Model, step: Step) -> list[Moment]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 def input_slip(model: Model) -> str | None:
     """What an image, sound or tokens lack."""
+    if not model.class_positions and (model.input != "patches" or model.positions != "learned"):
+        return 'class_positions = false needs input = "patches" and positions = "learned"'
     if (model.positions == "convolution") != (model.input == "sound"):
         return f'positions = "{model.positions}": "convolution" goes with input = "sound"'
     if (model.filters or model.position_kernel) and model.input != "sound":

@@ -44,8 +44,8 @@ class Model(BaseModel):
     is not trained; rope rotates `rotary_dim` elements of each head of queries and keys; alibi adds
     a slope to the scores, bias a trained value of `relative_buckets` a head (T5), shared by all
     layers; relative multiplies queries with sines of distances (Transformer-XL; XLNet, whose
-    `segment_biases` are weights for pairs of texts; with `tied_biases` all layers add one pair of
-    vectors to the queries); disentangled multiplies queries and keys with `relative_buckets`
+    `segment_biases` are weights for pairs of texts, and `masked_vector` is one of training alone;
+    with `tied_biases` all layers add one pair of vectors to the queries); disentangled multiplies queries and keys with `relative_buckets`
     rows of distances (DeBERTa: `position_products`; `relative_norm` normalizes the rows,
     with `shared_position_keys` they go through the weights of contents, with `short_span` only as
     many as there are distances). `memory`: earlier positions of which each layer keeps its input,
@@ -75,6 +75,8 @@ class Model(BaseModel):
     `input` patches: an image of `image` x `image` pixels and `channels` cut into squares of
     `patch`, preceded by `class_tokens` (ViT 1, DeiT 2); mel: `channels` bands through two
     convolutions of 3 frames, the second with stride 2 (Whisper). Both fix the number of positions.
+    Without `class_positions` only patches have positions; `layer_scale` multiplies the result of
+    each sub-block with a weight a column (DeiT III).
     sound: samples through `filters` (width, kernel, stride), the `first` or `each` with a norm, and
     positions from a convolution of `position_kernel` in groups (wav2vec 2.0).
     features: an image through a `backbone` of convolutions (DETR). An image is `image` pixels high
@@ -186,6 +188,8 @@ class Model(BaseModel):
     layer_positions: bool = False
     channels: Annotated[int, Field(ge=1, le=4096)] = 3
     class_tokens: Annotated[int, Field(ge=0, le=4096)] = 1
+    class_positions: bool = True
+    layer_scale: bool = False
     filters: tuple[Filter, ...] = ()
     filter_norm: Literal["first", "each"] = "first"
     filter_bias: bool = False

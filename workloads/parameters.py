@@ -125,7 +125,8 @@ def _position_values(model: Model, width: int) -> int:
     """Trained positions and distances, of objects too, and those of single layers."""
     total = 0
     if model.positions == "learned":
-        total = (model.max_positions + model.position_padding) * width
+        rows = model.max_positions + model.position_padding
+        total = (rows - (0 if model.class_positions else model.class_tokens)) * width
     if model.positions == "bias":
         total = model.relative_buckets * model.heads
     if model.positions == "disentangled":
@@ -167,7 +168,8 @@ def layer_parameters(model: Model, kind: LayerKind | None = None) -> int:
     if model.modulation:
         return total + 6 * model.hidden
     norms = 1 if model.shared_norm else blocks * (2 if model.norm_position == "both" else 1)
-    return total + norms * norm_parameters(model)
+    scales = 2 * model.hidden * model.layer_scale
+    return total + norms * norm_parameters(model) + scales
 
 
 def layer_matrices(model: Model, kind: LayerKind) -> int:

@@ -186,6 +186,14 @@ def _block(model: Model) -> str | None:
             f'parallel_block = true contradicts norm_position = "{model.norm_position}": the '
             "parallel forms (GPT-J, GPT-NeoX, Phi) normalize their input"
         )
+    if model.layer_scale and (
+        model.parallel_block
+        or model.norm_position not in ("pre", "post")
+        or model.depths
+        or model.modulation
+        or model.encoder
+    ):
+        return 'layer_scale needs norm_position = "pre" or "post" in one plain stack of layers'
     if model.shared_norm and not model.parallel_block:
         return "shared_norm = true needs parallel_block = true: else there is nothing to share"
     return None
