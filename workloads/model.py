@@ -45,14 +45,14 @@ class Model(BaseModel):
     a slope to the scores, bias a trained value of `relative_buckets` a head (T5), shared by all
     layers; relative multiplies queries with sines of distances (Transformer-XL; XLNet, whose
     `segment_biases` are weights for pairs of texts, and `masked_vector` is one of training alone;
-    with `tied_biases` all layers add one pair of vectors to the queries); disentangled multiplies queries and keys with `relative_buckets`
-    rows of distances (DeBERTa: `position_products`; `relative_norm` normalizes the rows,
-    with `shared_position_keys` they go through the weights of contents, with `short_span` only as
-    many as there are distances). `memory`: earlier positions of which each layer keeps its input,
-    instead of keys and values. `window`: keys that a query may see, in the layers that `pattern`
-    (repeated over the layers; empty: all) calls local. `banded`: an encoder's positions see
-    window // 2 to each side and no more, but for `global_tokens`, which see and are seen by all
-    (Longformer).
+    with `tied_biases` all layers add one pair of vectors to the queries); disentangled multiplies
+    queries and keys with `relative_buckets` rows of distances (DeBERTa: `position_products`;
+    `relative_norm` normalizes the rows, with `shared_position_keys` they go through the weights of
+    contents, with `short_span` only as many as there are distances). `memory`: earlier positions of
+    which each layer keeps its input, instead of keys and values. `window`: keys that a query may
+    see, in the layers that `pattern` (repeated over the layers; empty: all) calls local. `banded`:
+    an encoder's positions see window // 2 to each side and no more, but for `global_tokens`, which
+    see and are seen by all (Longformer).
 
     With `experts` a token's feed-forward is the sum of `experts_per_token` of them, each
     `expert_intermediate` wide, and of one that all tokens share (`shared_intermediate`; 0: none).
