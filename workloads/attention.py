@@ -77,26 +77,7 @@ def attention_block(
         from workloads.latent import absorbed_attention
 
         return [*absorbed_attention(model, step, shape, source), result]
-    if model.kv_rank:
-        from workloads.latent import latent_projections
-
-        moments, query, key = latent_projections(model, step, shape.kv_len, source)
-    elif model.positions == "relative":
-        moments, query, key = relative_projections(model, step, shape.kv_len, source)
-    else:
-        moments = _projections(model, step, source)
-        query, key = "query", "key"
-        if model.qk_norm != "none":
-            moments += [_head_norm(model, step, name) for name in ("query", "key")]
-            query, key = "query_normalized", "key_normalized"
-        if model.cosine:
-            moments += [_unit_length(model, step, name) for name in ("query", "key")]
-            query, key = "query_normalized", "key_normalized"
-        if model.positions == "rope":
-            moments += _rotations(model, step, query, key)
-            query, key = "query_rotated", "key_rotated"
-    if model.positions == "disentangled":
-        moments += distance_scores(model, step)
+    moments, query, key = _queries_and_keys(model, step, shape.kv_len, source)
     value = "value"
     # latent attention and memories have put rows into a cache, and read them again, themselves
     cached = model.causal and not model.kv_rank and model.positions != "relative"
@@ -109,6 +90,32 @@ def attention_block(
     else:
         moments += attention_core(model, step, shape, (query, key, value), role)
     return [*moments, result]
+
+
+def _queries_and_keys(
+    model: Model, step: Step, kv_len: int, source: str
+) -> tuple[list[Moment], str, str]:
+    """Projections with their norms and positions; the names of the queries and keys they end in."""
+    if model.kv_rank:
+        from workloads.latent import latent_projections
+
+        return latent_projections(model, step, kv_len, source)
+    if model.positions == "relative":
+        return relative_projections(model, step, kv_len, source)
+    moments = _projections(model, step, source)
+    query, key = "query", "key"
+    if model.qk_norm != "none":
+        moments += [_head_norm(model, step, name) for name in ("query", "key")]
+        query, key = "query_normalized", "key_normalized"
+    if model.cosine:
+        moments += [_unit_length(model, step, name) for name in ("query", "key")]
+        query, key = "query_normalized", "key_normalized"
+    if model.positions == "rope":
+        moments += _rotations(model, step, query, key)
+        query, key = "query_rotated", "key_rotated"
+    if model.positions == "disentangled":
+        moments += distance_scores(model, step)
+    return moments, query, key
 
 
 def attention_core(
