@@ -151,6 +151,8 @@ class Predictor:
             weight_dtype=case.weight_dtype,
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
+            expand_latents=bool(model.kv_rank)
+            and load_runtime(runtime).on(profile.kind).expands_latents,
         )
         return simulate(spread(program, _layout(case)), profile, runtime, must_hold="weights")
 

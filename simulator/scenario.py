@@ -172,6 +172,7 @@ def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[st
     if runtime is None:
         runtime = default_runtime(profile.kind)
         assumed.append(f"--runtime {runtime}")
+    stack, more = scenario._runtime(runtime, profile.kind)
     program = compile_forward(
         model,
         batch=batch_of_part(scenario.batch, scenario.layout),
@@ -180,9 +181,9 @@ def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[st
         generate=scenario.generate,
         dtype=dtype,
         weight_dtype=scenario.weight_dtype,
+        expand_latents=bool(model.kv_rank) and stack.on(profile.kind).expands_latents,
     )
     program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
-    stack, more = scenario._runtime(runtime, profile.kind)
     known = (*changed, *more)
     limit = _limit_watts(scenario, profile)
     return Prepared(scenario, model, profile, program, runtime, tuple(assumed), stack, known, limit)
