@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from hardware_profiles import ProfileError, list_profiles, load_profile
 from hardware_profiles.variants import with_cores
+from simulator.demand.collective import collective_demand
+from simulator.fabrics import measured_collective
 from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
@@ -21,17 +23,18 @@ from simulator.run import simulate
 from simulator.runtime import list_runtimes, load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
-from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES
+from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES, Parallel
+from workloads.op_counts import COLLECTIVES
+from workloads.transforms import spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hardware_profiles.collectives import Mode
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
     from simulator.run import Run
     from workloads.model import Model
-
-COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 
 _BODY_ONLY = "encoder layers only"
 _DECODER_TOO = "decoder runs over as many tokens as the encoder"
@@ -47,6 +50,7 @@ class Predictor:
     """Predicts cases; keeps what cases share (profiles, models) and equal cases' results."""
 
     workloads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    collectives: Mode = "calibrated"
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)
     _models: dict[str, Model] = field(default_factory=dict)
 
@@ -68,8 +72,10 @@ class Predictor:
         return runtime_of(case, _profile(case.hardware), decoder=decoder)
 
     def _predict(self, case: Case) -> float:
-        if case.devices != 1 or case.what in COLLECTIVES:
-            raise Skip("several devices are not modelled yet")
+        if case.what in COLLECTIVES:
+            return self._collective_s(case)
+        if case.devices != 1 and not case.workload:
+            raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
         if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
             raise Skip(f"no arithmetic in {case.dtype!r}")
         if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
@@ -88,6 +94,19 @@ class Predictor:
             return _steady_s(run, calls) if calls > 1 else run.latency_s
         except (InputError, ProfileError) as error:
             raise Skip(str(error)) from error
+
+    def _collective_s(self, case: Case) -> float:
+        """One collective by itself, over the links that its source had."""
+        profile = _profile(case.hardware)
+        try:
+            measured = measured_collective(case, profile)
+            needs = collective_demand(
+                measured.shape, profile, network=measured.network, mode=self.collectives,
+                inside=measured.inside,
+            )  # fmt: skip
+        except ProfileError as error:
+            raise Skip(str(error)) from error
+        return needs.cycles / profile.clock.burst_hz
 
     def _forward_s(self, case: Case, profile: Profile, runtime: str) -> float:
         """One pass, one step or one generation.
@@ -134,8 +153,10 @@ class Predictor:
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
             chunk=chunk_of(load_runtime(runtime).on(profile.kind), model, lengths.get("prompt")),
+            expand_latents=bool(model.kv_rank)
+            and load_runtime(runtime).on(profile.kind).expands_latents,
         )
-        return simulate(program, profile, runtime, must_hold="weights")
+        return simulate(spread(program, _layout(case)), profile, runtime, must_hold="weights")
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
@@ -146,6 +167,12 @@ class Predictor:
             else:
                 self._models[name] = load_model(name)
         return self._models[name]
+
+
+def _layout(case: Case) -> Parallel:
+    """Tensor ranks are whole devices, whatever the source counts as one (cores of a chip)."""
+    stages = case.sizes.get("pipeline_parallel", 1)
+    return Parallel(tensor=case.devices // stages, pipeline=stages)
 
 
 @cache

@@ -45,6 +45,24 @@ def check_options(scenario: Scenario) -> None:
             "--sample": scenario.sample != "greedy",
         })  # fmt: skip
 
+    if scenario.layout.devices > 1:
+        _exclude("several devices", "each is modelled on one device only", {
+            "--beams": beams > 1,
+            "--sample": scenario.sample != "greedy",
+            "--segment-length": scenario.segment_length is not None,
+            "--draft": draft is not None,
+            "--cold": scenario.cold is not None,
+        })  # fmt: skip
+
+
+def assumed_of_draft(scenario: Scenario) -> list[str]:
+    """What is filled in for a draft of which nothing more is said."""
+    if scenario.draft is None:
+        return []
+    filled = {"draft-tokens": (scenario.draft_tokens, DRAFT_TOKENS),
+              "acceptance": (scenario.acceptance, ACCEPTANCE)}  # fmt: skip
+    return [f"--{name} {default}" for name, (given, default) in filled.items() if given is None]
+
 
 def _exclude(option: str, why: str, others: dict[str, bool]) -> None:
     for other, given in others.items():
@@ -56,10 +74,12 @@ def program_of(
     scenario: Scenario, model: Model, prompt: int | None, dtype: str, section: OnDevice
 ) -> Program:
     """What `scenario` asks of `model`, with what is left to the runtime as its `section` says."""
+    from workloads.transforms import load_weights, spread
+
     program = _compiled(scenario, model, prompt, dtype, section)
+    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
     if scenario.cold is None:
         return program
-    from workloads.transforms import load_weights
 
     return load_weights(program, scenario.cold)
 
@@ -67,9 +87,13 @@ def program_of(
 def _compiled(
     scenario: Scenario, model: Model, prompt: int | None, dtype: str, section: OnDevice
 ) -> Program:
+    from workloads.transforms import batch_of_part
+
     common: dict[str, Any] = {
-        "batch": scenario.batch, "dtype": dtype, "weight_dtype": scenario.weight_dtype,
-    }  # fmt: skip
+        "batch": batch_of_part(scenario.batch, scenario.layout),
+        "dtype": dtype,
+        "weight_dtype": scenario.weight_dtype,
+    }
     if scenario.segment_length is not None:
         from workloads.segments import compile_segments
 
@@ -93,6 +117,7 @@ def _compiled(
         beams=scenario.beams,
         prompt_once=section.beam_prompt == "once",
         chunk=chunk,
+        expand_latents=bool(model.kv_rank) and section.expands_latents,
         **common,
     )
 

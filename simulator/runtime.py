@@ -118,6 +118,8 @@ class OnDevice(Sourced):
     """Arithmetic at full width and memory at full bandwidth, with no fixed costs."""
     copies_caches: bool = False
     """A cache is grown by concatenation, so each append copies it whole."""
+    expands_latents: bool = False
+    """Latent attention computes keys and values of all cached rows anew in each decode step."""
     beams: Literal["copied", "indirect"] = "copied"
     """In beam search, caches are gathered anew at each step, or found through a table."""
     beam_prompt: Literal["once", "each"] = "once"

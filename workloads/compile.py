@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workloads.attention import attention_shape
+from workloads.backbone import backbone_repeats
 from workloads.beams import gather_caches, with_beams
 from workloads.blocks import layer_segment
 from workloads.choose import GREEDY, Choice, Sampling, choice_of
 from workloads.chunks import in_chunks
 from workloads.cross import ENCODED
+from workloads.detection import with_layer_positions
+from workloads.disentangled import beside_first_layer
 from workloads.embed import embed_segment
 from workloads.errors import InputError, shown
 from workloads.footprint import footprint
@@ -42,6 +45,7 @@ def compile_forward(
     beams: int = 1,
     prompt_once: bool = True,
     chunk: int | None = None,
+    expand_latents: bool = False,
 ) -> Program:
     """The moments of inference with `model` on `batch` sequences of equal length.
 
@@ -59,12 +63,16 @@ def compile_forward(
 
     With an encoder-decoder `prompt` counts positions of the encoder, and all else the decoder's:
 
-    - `prompt=p`: one pass "prefill" of the encoder alone.
+    - `prompt=p`: one pass "prefill" of the encoder alone; with a classifier the decoder then reads
+      the same p tokens again.
     - `prompt=p, target=t`: the decoder then reads t tokens in the same pass, in which the keys and
       values of cross-attention are computed once and for all.
     - `prompt=p, generate=g`: as with target=1 (or the target given); the pass chooses the first
       token, and g - 1 passes follow as above.
     - `prompt=p, context=c`: as above, over cross-attention to p positions.
+
+    A model of images from noise (DiT) takes `generate=g`: g passes "denoise.1", ... over the whole
+    image; with guidance each image of the batch is computed twice.
 
     An input of fixed length (an image, 30 seconds of sound) needs no `prompt` beside `context`.
 
@@ -80,6 +88,10 @@ def compile_forward(
     read once a sequence, not once a beam (workloads.beams). `chunk`: the prompt is read in passes
     "prefill.1", "prefill.2", ... of at most so many tokens (workloads.chunks).
 
+    Latent attention (DeepSeek) expands its cache in a prefill and in a decode step brings the
+    queries to the cached rows instead, as serving runtimes do; with `expand_latents` it expands it
+    there too, as the published module does (workloads.latent).
+
     InputError: sizes below 1, more positions than the model has, an unknown dtype, decoding with
     an encoder, more than one pass without a head that chooses tokens. Not modelled: padding,
     paged or quantized caches.
@@ -87,7 +99,7 @@ def compile_forward(
     if logits not in (None, "all", "last"):
         raise InputError(f'logits = {shown(logits)}: expected "all" or "last"')
     requests = plan(model, batch, prompt, context, generate, target)
-    if len(requests) > 1 and (body_only or model.head != "lm"):
+    if len(requests) > 1 and (body_only or model.head not in ("lm", "denoiser")):
         raise InputError(
             f"generate = {generate} needs a language-model head to choose the tokens, but "
             + ("body_only leaves it out" if body_only else f"{model.name} has none")
@@ -103,6 +115,7 @@ def compile_forward(
     return compile_passes(
         model, requests, batch=batch, dtype=dtype, weight_dtype=weight_dtype, logits=positions,
         choice=choice if chooses and model.head == "lm" else None, body_only=body_only,
+        expand_latents=expand_latents,
     )  # fmt: skip
 
 
@@ -116,6 +129,7 @@ def compile_passes(
     logits: Logits,
     choice: Choice | None,
     body_only: bool = False,
+    expand_latents: bool = False,
 ) -> Program:
     """Each request as a pass; `choice`: how a token is chosen at its end (None: not at all).
 
@@ -124,8 +138,8 @@ def compile_passes(
     kind = arithmetic_dtype("dtype", dtype)
     weight_kind = kind if weight_dtype is None else weight_format(weight_dtype)
     sampled = choice is not None and not body_only
-    part = _Part(body_only, sampled, logits, choice or GREEDY)
-    passes = _passes(model, requests, Step(batch, 1, 0, kind, weight_kind), part)
+    part = _Part(body_only, sampled, logits, choice or GREEDY, expand_latents)
+    passes = _passes(model, requests, Step(batch << model.guidance, 1, 0, kind, weight_kind), part)
     decoded = requests[-1].tokens > 0
     needs = footprint(
         model,
@@ -154,6 +168,7 @@ class _Part:
     sampled: bool
     logits: Logits
     choice: Choice = GREEDY
+    expand_latents: bool = False
 
 
 def _passes(
@@ -172,6 +187,7 @@ def _passes(
             crosses=request.encodes,
             beams=request.rows,
             gathers=request.gathers,
+            absorbs=request.phase == "decode" and not part.expand_latents,
         )
         repeats: list[Repeat] = []
         if request.encodes and model.encoder is not None:
@@ -179,7 +195,8 @@ def _passes(
             repeats += _encoder_repeats(model.encoder, reading, part)
         if request.tokens:
             repeats += known.repeats(step, ends=request.ends)
-        tokens = request.tokens or request.source
+        # what is read of an image is its features, not the queries for objects
+        tokens = request.source if model.queries else request.tokens or request.source
         chosen = int(part.sampled and request.ends)
         passes.append(
             Pass(request.name, request.phase, tokens, request.context, tuple(repeats), chosen)
@@ -228,7 +245,8 @@ class _Known:
         if self.model.depths:
             return self._stages(step)
         first, last = self._ends(step, ends)
-        found = [Repeat(first)] if first else []
+        found = [*backbone_repeats(self.model, step), Repeat(first)] if first else []
+        start = len(found)
         for run in self.runs:
             key = (run.kind, step.tokens, attention_shape(self.model, step, run.kind).kv_len,
                    step.crosses, step.beams, step.gathers)  # fmt: skip
@@ -236,6 +254,10 @@ class _Known:
                 self.layers[key] = self._layer(step, run.kind)
             number = run.first if len(self.runs) > 1 else None
             found.append(Repeat(self.layers[key], run.count, number))
+        if self.model.convolution_kernel:
+            found[start:] = beside_first_layer(self.model, step, found[start:])
+        if self.model.layer_positions:
+            found[start:] = with_layer_positions(self.model, step, found[start:])
         return [*found, Repeat(last)] if last else found
 
     def _layer(self, step: Step, kind: LayerKind) -> Segment:

@@ -9,8 +9,10 @@ from simulator.demand.context import Context
 from simulator.demand.cpu import cpu_demand
 from simulator.demand.gpu import gpu_demand
 from simulator.demand.ideal import ideal_demand
+from simulator.demand.link import link_demand
 from simulator.demand.load import load_demand
 from simulator.demand.types import Cause, Demand
+from workloads.moment import CollectiveShape
 
 if TYPE_CHECKING:
     from simulator.memory import Traffic
@@ -23,7 +25,9 @@ def demand_of(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     """What `moment` asks of the machine, with its host time in cycles of the host's clock."""
     if moment.kind == "load":
         return load_demand(moment, context)
-    if context.runtime.ideal:
+    if isinstance(moment.shape, CollectiveShape):
+        demand = link_demand(moment.shape, context)
+    elif context.runtime.ideal:
         demand = ideal_demand(moment, traffic, context)
     elif context.profile.kind == "gpu":
         demand = gpu_demand(moment, traffic, context)

@@ -15,6 +15,7 @@ Cause = Literal[
     "packing",
     "page_faults",
     "load",
+    "link",
     "dispatch",
     "dependency",
 ]
