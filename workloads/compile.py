@@ -107,7 +107,8 @@ def compile_forward(
     steps = requests[0].phase == "decode"
     chooses = generate > 0 or steps or logits == "last"
     positions = logits or ("last" if chooses else "all")
-    requests = in_chunks(model, requests, chunk, every=positions == "all")
+    each = model.head == "lm" or (model.head == "classifier" and model.classify_every)
+    requests = in_chunks(model, requests, chunk, every=each and positions == "all")
     requests = with_beams(model, requests, beams, prompt_once)
     choice = choice_of(sample, beams, model.vocab) if chooses or beams != 1 else GREEDY
     if sample != "greedy" and not chooses:
