@@ -329,13 +329,17 @@ class Instance:
 
 @dataclass(frozen=True)
 class Program:
-    """Passes that run one after another, and what they need in memory."""
+    """Passes that run one after another, and what they need in memory.
+
+    `notes` are remarks on how it was made that whoever reads its figures should know.
+    """
 
     workload: str
     passes: tuple[Pass, ...]
     batch: int
     dtype: Dtype
     footprint: Footprint
+    notes: tuple[str, ...] = ()
 
     @property
     def moment_count(self) -> int:
