@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simulator.run import Run, simulate
     from simulator.runtime import Runtime, list_runtimes, load_runtime
+    from simulator.scenario import Scenario
     from simulator.trace import Trace
 
 _WHERE = {
     "run": ("Run", "simulate"),
     "runtime": ("Runtime", "list_runtimes", "load_runtime"),
+    "scenario": ("Scenario",),
     "trace": ("Trace",),
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
-__all__ = ["Run", "Runtime", "Trace", "list_runtimes", "load_runtime", "simulate"]
+__all__ = ["Run", "Runtime", "Scenario", "Trace", "list_runtimes", "load_runtime", "simulate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from simulator.attribution import CAUSES, moment_core_cycles
-from workloads.moment import STAGES, AttentionShape, ElementShape, MatmulShape
+from workloads.moment import STAGES, AttentionShape, CollectiveShape, ElementShape, MatmulShape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +80,9 @@ def shape_text(shape: Shape) -> str:
         return f"{heads}, {shape.q_len} on {shape.kv_len}{kind}"
     if isinstance(shape, ElementShape):
         return str(shape.elements)
+    if isinstance(shape, CollectiveShape):
+        nodes = f" on {shape.nodes} nodes" if shape.nodes > 1 else ""
+        return f"{shape.bytes} bytes, {shape.ranks} ranks{nodes}"
     return f"{shape.rows} x {shape.columns}"
 
 

@@ -34,7 +34,14 @@ Kind = Literal[
     "copy",
     "sample",
     "top_k",
+    "all_reduce",
+    "all_gather",
+    "reduce_scatter",
+    "all_to_all",
+    "send_recv",
 ]
+
+CollectiveKind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
 
 Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4"]
 DTYPE_BITS: dict[Dtype, int] = {
@@ -170,7 +177,22 @@ class ElementShape:
     elements: int
 
 
-Shape = MatmulShape | AttentionShape | RowShape | ElementShape
+@dataclass(frozen=True, slots=True)
+class CollectiveShape:
+    """One collective among `ranks` devices on `nodes` nodes, equally many on each.
+
+    `bytes`, always of one rank: all_reduce: the tensor, which every rank has and gets. all_gather,
+    reduce_scatter: the full tensor, of which a rank gives or gets 1 / ranks. all_to_all: the buffer
+    that a rank sends from, its own part among it. send_recv: the message of the one that sends.
+    """
+
+    kind: CollectiveKind
+    bytes: int
+    ranks: int
+    nodes: int = 1
+
+
+Shape = MatmulShape | AttentionShape | RowShape | ElementShape | CollectiveShape
 
 
 @dataclass(frozen=True, slots=True)

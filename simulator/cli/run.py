@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from hardware_profiles.schema import Profile
     from simulator.run import Run
-    from workloads.model import Model
-    from workloads.moment import Program
+    from simulator.scenario import Scenario
 
-_PROMPT = 128
 _STDOUT = "-"
-
-
-@dataclass
-class _Request:
-    """What the user asked for; `assumed` collects what was not said."""
-
-    prompt: int | None
-    batch: int
-    generate: int
-    context: int | None
-    dtype: str | None
-    weight_dtype: str | None
-    runtime: str | None
-    assumed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -113,83 +96,39 @@ def run(
     """Predict one run of a WORKLOAD on some HARDWARE."""
     outputs = _Outputs(gantt, trace, json, csv)
     outputs.check()
-    request = _Request(prompt, batch, generate, context, dtype, weight_dtype, runtime)
-    _execute(workload, on, request, outputs, threads=threads, probe=probe)
+    from simulator.scenario import Scenario
+
+    scenario = Scenario(
+        workload,
+        on,
+        runtime=runtime,
+        prompt=prompt,
+        batch=batch,
+        generate=generate,
+        context=context,
+        dtype=dtype,
+        weight_dtype=weight_dtype,
+        threads=threads,
+        probe=probe,
+    )
+    _execute(scenario, outputs)
 
 
-def _execute(
-    workload: str,
-    on: str,
-    request: _Request,
-    outputs: _Outputs,
-    *,
-    threads: int | None,
-    probe: bool,
-) -> None:
-    from hardware_profiles import load_profile
-    from hardware_profiles.variants import with_cores
+def _execute(scenario: Scenario, outputs: _Outputs) -> None:
     from simulator.cli.console import note, show, show_json
     from simulator.figures import as_json
-    from simulator.run import simulate
-    from workloads import load_model
 
-    model = load_model(workload)
-    profile = load_profile(on, probe=probe, progress=lambda line: note([line]))
-    if threads is not None:
-        profile = with_cores(profile, threads)
-    program = _compile(model, profile, request)
-    result = simulate(program, profile, request.runtime)
-    notes = [*_assumptions(request), *model.notes]
-    note(f"note: {line}" for line in (*notes, profile.notes) if line)
-    written = list(_write(result, outputs, notes))
+    prepared = scenario.prepared(progress=lambda line: note([line]))
+    result = prepared.run()
+    note(f"note: {line}" for line in (*prepared.notes, prepared.profile.notes) if line)
+    written = list(_write(result, outputs, prepared.notes))
     if outputs.json == _STDOUT:
-        show_json(as_json(result, notes))
+        show_json(as_json(result, prepared.notes))
     else:
         from simulator.summary import summary
 
         show(summary(result))
     note(f"wrote {path}" for path in written)
-
-
-def _compile(model: Model, profile: Profile, request: _Request) -> Program:
-    """The program that was asked for; fills in what was not said, and notes it in `assumed`."""
-    from simulator.runtime import default_runtime
-    from workloads import InputError, compile_forward
-
-    if request.prompt is not None and request.context is not None:
-        raise InputError("--prompt and --context: give one; a context is a prompt already read")
-    if request.prompt is None and request.context is None:
-        request.prompt = _default_prompt(model, request.generate)
-        request.assumed.append(f"--prompt {request.prompt}")
-    if request.dtype is None:
-        half = profile.kind == "gpu" and profile.width.macs_per_cycle("fp16") is not None
-        request.dtype = "fp16" if half else "fp32"
-        request.assumed.append(f"--dtype {request.dtype}")
-    if request.runtime is None:
-        request.runtime = default_runtime(profile.kind)
-        request.assumed.append(f"--runtime {request.runtime}")
-    return compile_forward(
-        model,
-        batch=request.batch,
-        prompt=request.prompt,
-        context=request.context,
-        generate=request.generate,
-        dtype=request.dtype,
-        weight_dtype=request.weight_dtype,
-    )
-
-
-def _default_prompt(model: Model, generate: int) -> int:
-    """128 tokens, fewer where the model has no room for them; an image's patches."""
-    if model.fixed_input is not None:
-        return model.fixed_input
-    if model.encoder is not None:
-        return min(_PROMPT, model.encoder.max_positions)
-    return max(1, min(_PROMPT, model.max_positions - max(0, generate)))
-
-
-def _assumptions(request: _Request) -> list[str]:
-    return [f"assumed {', '.join(request.assumed)}"] if request.assumed else []
 
 
 def _write(result: Run, outputs: _Outputs, notes: list[str]) -> Iterator[Path]:
