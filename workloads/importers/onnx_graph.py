@@ -170,7 +170,10 @@ class _Reader:
             if node.op_type == "Constant" and not node.domain:
                 self._constant(node)
             else:
-                evaluate(self.model, node, shapes, self.values, self.types)
+                evaluate(
+                    self.model, node, shapes, self.values, self.types,
+                    lambda name: self.known[name].constant,
+                )  # fmt: skip
             outputs = [name for name in node.output if name]
             for name in outputs:
                 self._define(name)

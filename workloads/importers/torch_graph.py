@@ -52,8 +52,7 @@ def from_torch(
     inputs = tuple(example_inputs)
     try:
         with torch.no_grad():
-            exported = torch.export.export(module, inputs, dict(kwargs or {}), strict=False)
-            program = exported.run_decompositions({})
+            program = torch.export.export(module, inputs, dict(kwargs or {}), strict=False)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise InputError(
@@ -88,6 +87,11 @@ def _base(target: Any) -> tuple[str, str]:
     if name in ("max", "min") and overload in ("dim", ""):
         name = f"a{name}"
     return name, overload
+
+
+def _in_place(target: Any) -> bool:
+    schema = getattr(target, "_schema", None)
+    return schema is not None and schema.name.endswith("_") and not schema.name.endswith("__")
 
 
 @dataclass
@@ -179,6 +183,8 @@ class _Reader:
         self.nodes.append(
             Node(op, name, tuple(inputs), tuple(outputs), attributes, scope, free=free)
         )
+        if _in_place(node.target):  # what was there before is gone
+            self.known[node.args[0].name] = outputs[0]
 
     def _outputs(self, node: Any) -> list[Value]:
         val = node.meta.get("val")

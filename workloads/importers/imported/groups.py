@@ -14,6 +14,9 @@ _PASSED = (
     "rope", "multiply", "divide", "transpose", "split", "slice", "cast", "cache_append", "rms_norm",
     "layer_norm", "contiguous", "reshape", "expand", "concat",
 )  # fmt: skip
+_OF_HEADS = ("linear", "split", "rope", "transpose")
+"""A norm of what these write is one of queries or keys, not of the residual stream."""
+
 _NORMS = ("layer_norm", "rms_norm")
 
 _FEED_FORWARD = re.compile(
@@ -111,7 +114,7 @@ def _residuals(steps: list[Step], writer: dict[str, int], weights: frozenset[str
             _group(steps, [position], "residual_norm")
         elif step.op in _NORMS and step.moment.kind in _NORMS and names:
             source = writer.get(names[0])
-            if source is not None and steps[source].moment.group == "residual_norm":
+            if source is None or steps[source].op not in _OF_HEADS:
                 _group(steps, [position], "residual_norm")
 
 

@@ -67,16 +67,19 @@ def evaluate(
     shapes: list[Shape | None],
     values: dict[str, np.ndarray[Any, Any]],
     types: Mapping[str, onnx.TypeProto],
+    constant: Callable[[str], bool],
 ) -> None:
-    """Add the values of a node's outputs to `values`, where they are small and known."""
+    """Add the values of a node's outputs to `values`, where they are small and follow from
+    constants: sizes and numbers, not weights."""
     if node.op_type == "Shape" and not node.domain:
         _shape_of(node, types, values)
         return
     names = [name for name in node.input if name]
-    known = all(name in values for name in names)
+    known = all(name in values and constant(name) for name in names)
     small = all(shape is not None and prod(shape) <= SMALL for shape in shapes)
     if not known or not small or node.domain or node.op_type in _RANDOM:
         return
+    import numpy as np
     from onnx.reference import ReferenceEvaluator
 
     if any(a.HasField("g") or a.graphs for a in node.attribute):
@@ -84,11 +87,10 @@ def evaluate(
     try:
         opsets = {o.domain: o.version for o in model.opset_import}
         session = ReferenceEvaluator(node, opsets=opsets)
-        results = session.run(None, {name: values[name] for name in names})
+        with np.errstate(all="ignore"):  # the logarithm of 0 is what the graph asks for
+            results = session.run(None, {name: values[name] for name in names})
     except Exception:  # noqa: BLE001, S112 - what cannot be computed beforehand stays a moment
         return
-    import numpy as np
-
     for name, result in zip(node.output, results, strict=False):
         if name and isinstance(result, np.ndarray | np.generic):
             values[name] = np.asarray(result)

@@ -34,7 +34,7 @@ MAX_BYTES = 1 << 60
 class Imported:
     """A program made from somebody's graph, with what is only known of a graph.
 
-    `parameters` counts the floating-point values of all weights that are read, each once;
+    `parameters` counts the trained floating-point values that are read, each once;
     `unknown` says which operators were counted as copies.
     """
 
@@ -80,7 +80,7 @@ def build(
 
 
 def _parameters(weights: Mapping[str, Value]) -> int:
-    return sum(value.elements for value in weights.values() if value.dtype in FLOATS)
+    return sum(value.elements for value in weights.values() if value.trained and value.dtype in FLOATS)
 
 
 def _program(

@@ -97,6 +97,7 @@ class _Lowering:
         self.table, self.folds_weights, self.as_copy = table, folds_weights, as_copy
         self.found = Steps()
         self.stored: dict[str, _Stored] = {}
+        self.origin: dict[str, Value] = {}
         self.unknown: dict[str, tuple[int, str]] = {}
 
     def node(self, node: Node) -> None:
@@ -123,8 +124,11 @@ class _Lowering:
         if isinstance(answer, View):
             self._view(node, answer)
         elif constant or (fixed and self.folds_weights and not _looks_up(answer)):
+            trained = sum(v.elements for v in node.inputs if v is not None and self._trained(v))
             for value in node.outputs:
-                self._define(value, fixed=True, constant=constant)
+                kept = replace(value, trained=bool(trained) and value.elements == trained)
+                self._define(kept if constant else replace(kept, role="weight"),
+                             fixed=True, constant=constant)  # fmt: skip
         else:
             works = [answer] if isinstance(answer, Work) else answer
             for work in works:
@@ -145,8 +149,14 @@ class _Lowering:
             self._define(value, fixed=value.fixed, constant=value.constant)
         return self.stored[value.name]
 
+    def _trained(self, value: Value) -> bool:
+        source = self.origin.get(self.where(value).name)
+        return source is not None and source.trained
+
     def _define(self, value: Value, *, fixed: bool, constant: bool) -> None:
         role: Role = value.role
+        if role == "weight":
+            self.origin[value.name] = value
         if fixed and role == "activation":
             role = "input"  # computed when the model was loaded: nothing in the program writes it
         self.stored[value.name] = _Stored(
@@ -190,7 +200,7 @@ class _Lowering:
         stored = self.where(value)
         own = -(-value.elements * stored.bits // 8) if size is None else size
         if stored.role == "weight":
-            self.found.weights.setdefault(stored.name, value)
+            self.found.weights.setdefault(stored.name, self.origin[stored.name])
         if stored.role == "kv_cache" and value.role == "kv_cache":
             self.found.caches.setdefault(stored.name, stored.bytes)
         return Tensor(stored.name, min(own, stored.bytes), stored.role)
@@ -200,6 +210,7 @@ class _Lowering:
         if reads is None:
             reads = [Read(i) for i in range(len(node.inputs))]
         taken: dict[str, Tensor] = {}
+        seen: set[str] = set()
         args: list[str | None] = []
         shapes: list[tuple[int, ...]] = []
         for read in reads:
@@ -215,9 +226,14 @@ class _Lowering:
             tensor = self.tensor(value, read.bytes)
             args.append(None if number else tensor.name)
             shapes.append(value.shape)
+            if number or value.name in seen:
+                continue
+            seen.add(value.name)
             known = taken.get(tensor.name)
-            if not number and (known is None or known.bytes < tensor.bytes):
-                taken[tensor.name] = tensor
+            if known is not None:  # another view of the same bytes
+                both = min(self.where(value).bytes, known.bytes + tensor.bytes)
+                tensor = replace(tensor, bytes=both)
+            taken[tensor.name] = tensor
         writes = self._written(node, work)
         moment = replace(
             work.moment, name=node.name, reads=tuple(taken.values()), writes=tuple(writes)
