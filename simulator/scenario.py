@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,9 @@ _PROMPT = 128
 class Scenario:
     """One run in the user's words; None: not said, chosen as for `moments run`.
 
-    `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
+    `workload`: a bundled name, a config.json or its folder, a program that `moments import` wrote,
+    or an .onnx file with the sizes `dims` of its open axes. The shapes of the last two are fixed:
+    what would change them is an error. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
     host may be measured (some seconds, once).
     """
@@ -36,16 +38,19 @@ class Scenario:
     weight_dtype: str | None = None
     threads: int | None = None
     probe: bool = True
+    dims: Mapping[str, int] | None = None
 
     def prepared(self, progress: Callable[[str], None] | None = None) -> Prepared:
         """The scenario with its files read and what was not said filled in.
 
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
-        from workloads import load_model
+        from workloads import Program, load_workload
 
-        model = load_model(self.workload)
-        return _filled(self, model, self._profile(progress))
+        found = load_workload(self.workload, dims=self.dims)
+        if isinstance(found, Program):
+            return _imported(self, found, self._profile(progress))
+        return _filled(self, found, self._profile(progress))
 
     def run(self) -> Run:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
@@ -61,10 +66,13 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scenario ready to run. `assumed`: options that were filled in, as one would write them."""
+    """A scenario ready to run. `assumed`: options that were filled in, as one would write them.
+
+    There is no `model` where the workload is a program.
+    """
 
     scenario: Scenario
-    model: Model
+    model: Model | None
     profile: Profile
     program: Program
     runtime: str
@@ -74,7 +82,7 @@ class Prepared:
     def notes(self) -> list[str]:
         """What the user should know besides the figures."""
         assumed = [f"assumed {', '.join(self.assumed)}"] if self.assumed else []
-        return [*assumed, *self.model.notes]
+        return [*assumed, *(self.model or self.program).notes]
 
     def run(self) -> Run:
         """Simulate it; the errors are those of simulator.run.simulate."""
@@ -111,6 +119,27 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
         weight_dtype=scenario.weight_dtype,
     )
     return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
+
+
+def _imported(scenario: Scenario, program: Program, profile: Profile) -> Prepared:
+    """A program as it is; InputError for options that only a model can follow."""
+    from simulator.runtime import default_runtime
+    from workloads import InputError
+
+    plain = Scenario(scenario.workload, scenario.hardware)
+    fixed = ("prompt", "batch", "generate", "context", "dtype", "weight_dtype")
+    given = [name for name in fixed if getattr(scenario, name) != getattr(plain, name)]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(
+            f"{options}: the shapes and types of {program.workload!r} are fixed, it is an imported "
+            "graph; import it again with other sizes (moments import MODEL.onnx --dim NAME=SIZE)"
+        )
+    runtime, assumed = scenario.runtime, []
+    if runtime is None:
+        runtime = default_runtime(profile.kind)
+        assumed.append(f"--runtime {runtime}")
+    return Prepared(scenario, None, profile, program, runtime, tuple(assumed))
 
 
 def _default_prompt(model: Model, generate: int) -> int:

@@ -11,6 +11,7 @@ import typer
 
 from simulator.cli.compare import compare
 from simulator.cli.errors import OneLineErrors
+from simulator.cli.import_model import import_command
 from simulator.cli.listing import list_command
 from simulator.cli.run import run
 from simulator.cli.show import show_command
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command("list")(list_command)
+app.command("import")(import_command)
 app.command("show")(show_command)
 app.command()(compare)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.import_model import sizes
+
 if TYPE_CHECKING:
     from simulator.run import Run
     from simulator.scenario import Scenario
@@ -45,7 +47,7 @@ class _Outputs:
 
 def run(
     workload: Annotated[
-        str, typer.Argument(help="A bundled name (moments list workloads), a config.json, a folder")
+        str, typer.Argument(help="A bundled name (moments list workloads), a config.json, a folder, an .onnx file")
     ],
     on: Annotated[
         str,
@@ -92,6 +94,10 @@ def run(
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Measure the host (some seconds, once)")
     ] = True,
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SIZE", help="Size of an open axis of an .onnx file; repeat it"),
+    ] = None,
 ) -> None:
     """Predict one run of a WORKLOAD on some HARDWARE."""
     outputs = _Outputs(gantt, trace, json, csv)
@@ -110,6 +116,7 @@ def run(
         weight_dtype=weight_dtype,
         threads=threads,
         probe=probe,
+        dims=sizes(dim) if dim else None,
     )
     _execute(scenario, outputs)
 
