@@ -101,6 +101,8 @@ def find_cores(found: Steps) -> None:
     for position, step in enumerate(list(found.steps)):
         if step.op == "softmax" and step.moment.attention is None:
             _core(links, position)
+        elif step.op == "context":
+            _take_result(links, position)
     links.finish()
 
 
@@ -214,7 +216,7 @@ def _take_result(links: Links, context: int) -> None:
     readers = links.readers.get(name, set())
     if len(readers) == 1 and name not in links.found.results:
         reader = next(iter(readers))
-        if links.steps[reader].op == "transpose":
+        if links.steps[reader].op in ("transpose", "contiguous"):
             links.absorb(reader, context)
 
 

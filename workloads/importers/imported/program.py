@@ -70,7 +70,7 @@ def build(
     if not steps.steps:
         raise InputError(f"{graph.name}: nothing in it takes time; is it a model?")
     mark(steps.steps, frozenset(steps.weights))
-    found, runs = find_runs(steps.steps, steps.results)
+    found, runs = find_runs(steps.steps, frozenset(steps.constants))
     listed = str(steps.unknown) if steps.unknown.found else ""
     notes = list(graph.notes)
     if listed:

@@ -33,8 +33,12 @@ class Run:
         return self.start + self.length * self.count
 
 
-def find_runs(steps: Sequence[Step], results: frozenset[str]) -> tuple[list[Step], list[Run]]:
+def find_runs(
+    steps: Sequence[Step], constants: frozenset[str] = frozenset()
+) -> tuple[list[Step], list[Run]]:
     """The steps, renamed so that instances agree, and the runs among them in order.
+
+    `constants`: tensors that each instance has of its own, like weights, such as a mask.
 
     Runs are looked for in what others leave over, so that an encoder and a decoder are two. Nothing
     outside reads what an instance other than the last has written, or the run is cut before it.
@@ -45,7 +49,7 @@ def find_runs(steps: Sequence[Step], results: frozenset[str]) -> tuple[list[Step
     while pending:
         start, end = pending.pop()
         for run in _candidates(current, start, end):
-            renamed = _renamed(current, run, results)
+            renamed = _renamed(current, run, constants)
             if renamed is not None:
                 current = renamed
                 runs.append(run)
@@ -112,7 +116,9 @@ def _crossing(steps: Sequence[Step], run: Run) -> int:
 Place = tuple[str, int, int] | tuple[str, str]
 
 
-def _places(steps: Sequence[Step], run: Run, number: int) -> list[list[Place]]:
+def _places(
+    steps: Sequence[Step], run: Run, number: int, constants: frozenset[str]
+) -> list[list[Place]]:
     """Where each step of an instance has its inputs from."""
     first = run.start + number * run.length
     local: dict[str, tuple[int, int]] = {}
@@ -131,7 +137,7 @@ def _places(steps: Sequence[Step], run: Run, number: int) -> list[list[Place]]:
                 places.append(("here", *local[tensor.name]))
             elif tensor.name in before:
                 places.append(("before", *before[tensor.name]))
-            elif tensor.role in ("weight", "kv_cache"):
+            elif tensor.role in ("weight", "kv_cache") or tensor.name in constants:
                 places.append((tensor.role, str(weights.setdefault(tensor.name, len(weights)))))
             else:
                 places.append(("outside", tensor.name))
@@ -141,9 +147,9 @@ def _places(steps: Sequence[Step], run: Run, number: int) -> list[list[Place]]:
     return found
 
 
-def _renamed(steps: Sequence[Step], run: Run, results: frozenset[str]) -> list[Step] | None:
+def _renamed(steps: Sequence[Step], run: Run, constants: frozenset[str]) -> list[Step] | None:
     """The steps with all instances under the names of the first one, or None if they differ."""
-    instances = [_places(steps, run, number) for number in range(run.count)]
+    instances = [_places(steps, run, number, constants) for number in range(run.count)]
     if any(instance != instances[1] for instance in instances[2:]):
         return None
     carried = _carried(instances[0], instances[1])
@@ -154,7 +160,7 @@ def _renamed(steps: Sequence[Step], run: Run, results: frozenset[str]) -> list[S
     }
     if not _reads_before_writes(steps, run, names):
         return None
-    return _with_names(steps, run, names, results)
+    return _with_names(steps, run, names)
 
 
 def _carried(
@@ -209,8 +215,8 @@ def _reads_before_writes(steps: Sequence[Step], run: Run, names: dict[str, str])
 
 
 def _with_names(
-    steps: Sequence[Step], run: Run, names: dict[str, str], results: frozenset[str]
-) -> list[Step] | None:
+    steps: Sequence[Step], run: Run, names: dict[str, str]
+) -> list[Step]:
     mapping = dict(names)
     for number in range(1, run.count):
         for i in range(run.length):

@@ -63,6 +63,7 @@ class Steps:
     steps: list[Step] = field(default_factory=list)
     weights: dict[str, Value] = field(default_factory=dict)
     caches: dict[str, int] = field(default_factory=dict)
+    constants: set[str] = field(default_factory=set)
     results: frozenset[str] = frozenset()
     unknown: UnknownOperators = field(default_factory=lambda: UnknownOperators({}))
 
@@ -201,6 +202,8 @@ class _Lowering:
         own = -(-value.elements * stored.bits // 8) if size is None else size
         if stored.role == "weight":
             self.found.weights.setdefault(stored.name, self.origin[stored.name])
+        if stored.constant:
+            self.found.constants.add(stored.name)
         if stored.role == "kv_cache" and value.role == "kv_cache":
             self.found.caches.setdefault(stored.name, stored.bytes)
         return Tensor(stored.name, min(own, stored.bytes), stored.role)
@@ -222,7 +225,7 @@ class _Lowering:
             value = node.input(read.index)
             if value is None or not value.elements:
                 continue
-            number = value.constant and value.elements == 1
+            number = self.where(value).constant and value.elements == 1
             tensor = self.tensor(value, read.bytes)
             args.append(None if number else tensor.name)
             shapes.append(value.shape)
