@@ -69,7 +69,8 @@ def load_workload(
             f"--dim is for .onnx files; the shapes of {shown(str(name_or_path))} are not open"
         )
     if path.suffix == ".json":
-        from workloads.program_file import MAX_BYTES, is_program, program_from_table
+        from workloads.program_file import is_program, program_from_table
+        from workloads.program_schema import MAX_BYTES
 
         table = read_table(path, MAX_BYTES)
         if is_program(table):

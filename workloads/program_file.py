@@ -3,173 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
 from workloads.errors import InputError, shown
 from workloads.files import read_table
 from workloads.moment import (
-    DTYPE_BITS,
-    WEIGHT_FORMAT_BYTES,
     AttentionShape,
-    Dtype,
     ElementShape,
     Footprint,
-    Kind,
     MatmulShape,
     Moment,
     OperationCounts,
     Pass,
     Program,
     Repeat,
-    Role,
     RowShape,
     Segment,
     Shape,
-    Stage,
     Tensor,
 )
-
-FORMAT = "moments program"
-VERSION = 1
-MAX_BYTES = 64 << 20
-MAX_MOMENTS = 5_000_000
-"""Moments of a program, every repetition counted: more than any engine run would end with."""
-
-_Count: TypeAlias = Annotated[int, Field(ge=0, lt=1 << 62)]
-_Size: TypeAlias = Annotated[int, Field(ge=1, lt=1 << 50)]
-_Name: TypeAlias = Annotated[str, Field(min_length=1, max_length=500)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class _Matmul(_Table):
-    type: Literal["matmul"]
-    batch: _Size
-    m: _Size
-    n: _Size
-    k: _Size
-
-
-class _Attention(_Table):
-    type: Literal["attention"]
-    batch: _Size
-    heads: _Size
-    kv_heads: _Size
-    head_dim: _Size
-    q_len: _Size
-    kv_len: _Size
-    causal: bool
-    window: _Size | None = None
-    value_dim: _Count = 0
-
-
-class _Rows(_Table):
-    type: Literal["rows"]
-    rows: _Size
-    columns: _Size
-
-
-class _Elements(_Table):
-    type: Literal["elements"]
-    elements: _Size
-
-
-_Shape: TypeAlias = Annotated[
-    _Matmul | _Attention | _Rows | _Elements, Field(discriminator="type")
-]
-
-
-class _Tensor(_Table):
-    name: _Name
-    bytes: _Count
-    role: Role
-
-
-class _Counts(_Table):
-    macs: _Count = 0
-    vector_ops: _Count = 0
-    special_ops: _Count = 0
-
-
-class _Moment(_Table):
-    name: _Name
-    kind: Kind
-    stage: Stage
-    shape: _Shape
-    dtype: Dtype
-    counts: _Counts
-    reads: list[_Tensor]
-    writes: list[_Tensor]
-    parts: _Size = 1
-    group: Annotated[str, Field(max_length=100)] = ""
-    attention: _Attention | None = None
-    weight_dtype: str = ""
-
-    @model_validator(mode="after")
-    def _goes_together(self) -> _Moment:
-        wanted = {"matmul": "matmul", "attention": "attention"}.get(self.kind)
-        if wanted is not None and self.shape.type != wanted:
-            raise ValueError(f"a {self.kind} has a shape of type {wanted}, not {self.shape.type}")
-        if self.weight_dtype not in ("", *DTYPE_BITS, *WEIGHT_FORMAT_BYTES):
-            raise ValueError(f"weight_dtype = {shown(self.weight_dtype)} is no known format")
-        return self
-
-
-class _Segment(_Table):
-    name: _Name
-    moments: Annotated[list[_Moment], Field(min_length=1)]
-    edges: list[tuple[int, int]]
-
-
-class _Repeat(_Table):
-    segment: _Count
-    count: Annotated[int, Field(ge=1, le=MAX_MOMENTS)] = 1
-    first: _Count | None = None
-
-
-class _Pass(_Table):
-    name: _Name
-    phase: Literal["prefill", "decode", "operator"]
-    tokens: _Size
-    context: _Count
-    repeats: Annotated[list[_Repeat], Field(min_length=1)]
-
-
-class _Footprint(_Table):
-    weight_bytes: _Count
-    kv_cache_bytes: _Count
-    activation_bytes: _Count
-
-
-class _File(_Table):
-    format: Literal["moments program"]
-    version: Literal[1]
-    workload: _Name
-    batch: _Size
-    dtype: Dtype
-    notes: list[Annotated[str, Field(max_length=2000)]] = []
-    footprint: _Footprint
-    segments: Annotated[list[_Segment], Field(min_length=1)]
-    passes: Annotated[list[_Pass], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _bounded(self) -> _File:
-        total = 0
-        for step in self.passes:
-            for repeat in step.repeats:
-                if repeat.segment >= len(self.segments):
-                    raise ValueError(
-                        f"segment {repeat.segment} is repeated, but there are {len(self.segments)}"
-                    )
-                total += repeat.count * len(self.segments[repeat.segment].moments)
-        if total > MAX_MOMENTS:
-            raise ValueError(f"{total} moments in all; at most {MAX_MOMENTS} are run")
-        return self
-
+from workloads.program_schema import FORMAT, MAX_BYTES, VERSION, FileData, MomentData
 
 _SHAPES: dict[str, type[Any]] = {
     "matmul": MatmulShape,
@@ -206,7 +61,7 @@ def program_from_table(table: dict[str, Any], where: str) -> Program:
         )
     try:
         # lax in one thing: JSON has lists where the schema says tuples
-        read = _File.model_validate_json(_json(table))
+        read = FileData.model_validate_json(_json(table))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -224,7 +79,7 @@ def _json(table: dict[str, Any]) -> str:
     return json.dumps(table)
 
 
-def _program(read: _File) -> Program:
+def _program(read: FileData) -> Program:
     segments = [
         Segment(s.name, tuple(_moment(m) for m in s.moments), tuple(s.edges)) for s in read.segments
     ]
@@ -243,7 +98,7 @@ def _program(read: _File) -> Program:
     return Program(read.workload, passes, read.batch, read.dtype, footprint, tuple(read.notes))
 
 
-def _moment(read: _Moment) -> Moment:
+def _moment(read: MomentData) -> Moment:
     attention = None if read.attention is None else _shape(read.attention)
     return Moment(
         read.name,
@@ -325,5 +180,3 @@ def _moment_table(moment: Moment) -> dict[str, Any]:
             table[key] = {"type": _TYPES[type(getattr(moment, key))], **table[key]}
     defaults = {"parts": 1, "group": "", "attention": None, "weight_dtype": ""}
     return {key: value for key, value in table.items() if defaults.get(key, ...) != value}
-
-

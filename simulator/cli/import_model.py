@@ -36,7 +36,9 @@ def import_command(
     from workloads.errors import shown
 
     if model.suffix != ".onnx":
-        raise InputError(f"{shown(str(model))}: expected an .onnx file; a config.json needs no import")
+        raise InputError(
+            f"{shown(str(model))}: expected an .onnx file; a config.json needs no import"
+        )
     if out is not None:
         if out.suffix != ".json":
             raise InputError(f"{out}: expected a name that ends in .json")

@@ -47,7 +47,10 @@ class _Outputs:
 
 def run(
     workload: Annotated[
-        str, typer.Argument(help="A bundled name (moments list workloads), a config.json, a folder, an .onnx file")
+        str,
+        typer.Argument(
+            help="A bundled name (moments list workloads), a config.json, a folder, an .onnx file"
+        ),
     ],
     on: Annotated[
         str,

@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workloads.errors import InputError, nearest, shown
+from workloads.errors import InputError, shown
 from workloads.importers.imported.onnx_file import import_onnx, open_model
 from workloads.importers.imported.onnx_shapes import (
     CONTRIB,
@@ -25,6 +25,7 @@ from workloads.importers.imported.onnx_shapes import (
     infer,
     shape_of,
 )
+from workloads.importers.imported.onnx_sizes import close_axes, names, ordered
 from workloads.importers.imported.program import Imported, build
 from workloads.importers.operators.onnx_names import TABLE
 from workloads.importers.operators.values import Node, OperatorGraph, Value
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 _CACHE = re.compile(r"past[_.]?(key_values?|key|value)|^past|kv_?cache", re.IGNORECASE)
 """Inputs of these names are caches of keys and values."""
-
-_MAX_EXTENT = 1 << 31
 
 
 def from_onnx(
@@ -101,7 +100,8 @@ class _Reader:
             return onnx.numpy_helper.to_array(tensor)
         except Exception as error:
             raise InputError(
-                f"{self.path}: weight {shown(tensor.name)}: its values do not fit its shape ({error})"
+                f"{self.path}: weight {shown(tensor.name)}: its values do not fit its shape "
+                f"({error})"
             ) from error
 
     def _dtype(self, number: int, name: str) -> str:
@@ -115,35 +115,7 @@ class _Reader:
 
     def inputs(self, dims: Mapping[str, int]) -> None:
         """The inputs under the sizes given; InputError with all the sizes that are missing."""
-        missing: dict[str, str] = {}
-        used: set[str] = set()
-        given = [i for i in self.model.graph.input if i.name not in self.known]
-        for value in given:
-            if not value.type.HasField("tensor_type"):
-                raise InputError(f"{self.path}: input {shown(value.name)} is not a tensor")
-            for axis, extent in enumerate(value.type.tensor_type.shape.dim):
-                name = extent.dim_param or f"{value.name}.{axis}"
-                if extent.HasField("dim_value") and extent.dim_value >= 0:
-                    continue
-                if name in dims:
-                    used.add(name)
-                    extent.dim_value = _size(name, dims[name])
-                elif isinstance(size := _computed(name, dims), int):
-                    used |= set(re.findall(r"[A-Za-z_]\w*", name))
-                    extent.dim_value = size
-                else:
-                    missing.setdefault(name, value.name)
-        if missing:
-            flags = " ".join(f"--dim {name}=..." for name in missing)
-            raise InputError(f"{self.path}: sizes of open axes are missing; give {flags}")
-        unused = sorted(set(dims) - used)
-        if unused:
-            names = {d.dim_param for i in given for d in i.type.tensor_type.shape.dim} - {""}
-            raise InputError(
-                f"{self.path}: no open axis is called {shown(unused[0])}"
-                f"{nearest(unused[0], names)}; there are {', '.join(sorted(used)) or 'none'}"
-            )
-        for value in given:
+        for value in close_axes(self.path, self.model, dims, self.known):
             self._input(value)
 
     def _input(self, value: onnx.ValueInfoProto) -> None:
@@ -163,7 +135,7 @@ class _Reader:
     def nodes(self) -> Iterator[Node]:
         """Operators in an order in which each follows what it reads."""
         hints = {v.name: v.type for v in self.model.graph.value_info}
-        for number, node in enumerate(_ordered(self.path, self.model)):
+        for number, node in enumerate(ordered(self.path, self.model)):
             op = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
             op = op.removeprefix("ai.onnx.") if node.domain == "ai.onnx" else op
             shapes = self._shapes(node, op, hints)
@@ -179,7 +151,7 @@ class _Reader:
                 self._define(name)
             if all(name in self.values for name in outputs):
                 continue
-            name, scope = _names(node, number)
+            name, scope = names(node, number)
             yield Node(
                 op, name, tuple(self.known[n] if n else None for n in node.input),
                 tuple(self.known[n] for n in outputs), self._attributes(node), scope,
@@ -295,68 +267,6 @@ class _Reader:
             if isinstance(value, int | float | str | list):
                 found[attribute.name] = value
         return found
-
-
-def _computed(name: str, dims: Mapping[str, int]) -> int | None:
-    """The size of an axis called "past_sequence + 1" or "a*b" when all the names are given."""
-    parts = re.split(r"\s*([+*-])\s*", name.strip())
-    if len(parts) < 3 or len(parts) > 9:
-        return None
-    sizes: list[int] = []
-    for part in parts[::2]:
-        if part.isdecimal() and len(part) < 10:
-            sizes.append(int(part))
-        elif part in dims:
-            sizes.append(_size(part, dims[part]))
-        else:
-            return None
-    total = sizes[0]
-    for sign, size in zip(parts[1::2], sizes[1:], strict=True):
-        total = total + size if sign == "+" else total - size if sign == "-" else total * size
-    return _size(name, total)
-
-
-def _size(name: str, size: object) -> int:
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < _MAX_EXTENT:
-        raise InputError(f"size of {shown(name)} = {shown(size)}: expected 0 to {_MAX_EXTENT - 1}")
-    return size
-
-
-def _ordered(path: Path, model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes so that each follows what it reads; InputError for a cycle or a missing tensor."""
-    made = {t.name for t in model.graph.initializer} | {i.name for i in model.graph.input} | {""}
-    writer = {name: node for node in model.graph.node for name in node.output if name}
-    pending = list(model.graph.node)
-    found: list[onnx.NodeProto] = []
-    while pending:
-        waiting = []
-        for node in pending:
-            if all(name in made for name in node.input):
-                found.append(node)
-                made.update(node.output)
-            else:
-                waiting.append(node)
-        if len(waiting) == len(pending):
-            node = waiting[0]
-            lost = next(name for name in node.input if name not in made)
-            label = shown(node.name or node.op_type)
-            if lost not in writer:
-                raise InputError(f"{path}: node {label} reads {shown(lost)}, which nothing writes")
-            raise InputError(f"{path}: the graph has a cycle: node {label} waits for {shown(lost)}")
-        pending = waiting
-    return found
-
-
-def _names(node: onnx.NodeProto, number: int) -> tuple[str, str]:
-    """A name for the moment, and the module that the operator is in, as far as exporters say."""
-    properties = {p.key: p.value for p in node.metadata_props}
-    scopes = re.findall(r"'([^']*)'", properties.get("pkg.torch.onnx.name_scopes", ""))
-    if len(scopes) > 1:
-        scope = scopes[-2]
-        return f"{scope}.{node.op_type.lower()}".strip("."), scope
-    if node.name:
-        return node.name.strip("/").replace("/", "."), node.name
-    return f"{node.op_type.lower()}_{number}", ""
 
 
 @cache

@@ -258,4 +258,3 @@ _DTYPES = {
     "float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16", "int64": "int64",
     "int32": "int32", "int16": "int16", "int8": "int8", "uint8": "int8", "bool": "bool",
 }  # fmt: skip
-

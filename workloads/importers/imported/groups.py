@@ -31,10 +31,10 @@ def mark(steps: list[Step], weights: frozenset[str]) -> None:
 
     Stages go by position: what comes before the projections of the first core of attention is
     "initialise"; from there to the residual sum behind the core "attention" (with the norm of that
-    sum where nothing else reads the sum); from there to the next core, or to the residual sum behind
-    the last feed-forward, "feed_forward"; what follows "output". Where a feed-forward stands beside
-    attention, the names of modules tell them apart. Without any core all is "feed_forward", table
-    look-ups apart.
+    sum where nothing else reads the sum); from there to the next core, or to the residual sum
+    behind the last feed-forward, "feed_forward"; what follows "output". Where a feed-forward stands
+    beside attention, the names of modules tell them apart. Without any core all is "feed_forward",
+    table look-ups apart.
     """
     writer = {t.name: i for i, s in enumerate(steps) for t in s.moment.writes}
     readers: dict[str, list[int]] = {}
@@ -49,7 +49,9 @@ def mark(steps: list[Step], weights: frozenset[str]) -> None:
                 _group(steps, same, "qkv")
     _gates_and_epilogues(steps, writer)
     _residuals(steps, writer, weights)
-    _stages(steps, readers, [(min(s, default=e[0]), e[1]) for s, e in zip(sources, found, strict=True)])
+    _stages(
+        steps, readers, [(min(s, default=e[0]), e[1]) for s, e in zip(sources, found, strict=True)]
+    )
 
 
 def _group(steps: list[Step], positions: list[int], group: str) -> None:

@@ -9,6 +9,7 @@ from workloads.errors import InputError, shown
 
 if TYPE_CHECKING:
     import onnx
+    from onnx import ModelProto
 
 MAX_FILE_BYTES = (1 << 31) - 1
 """Protocol buffers are not larger; bigger models keep their weights in a file of their own."""
@@ -28,7 +29,7 @@ def open_model(path: Path) -> onnx.ModelProto:
     onnx = import_onnx()
     data = _bytes(path)
     try:
-        model = onnx.load_model_from_string(data)
+        model: ModelProto = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf raises its own kind, which moves between versions
         raise InputError(
             f"{path}: not an ONNX model ({type(error).__name__}); is the file whole?"
@@ -52,7 +53,8 @@ def import_onnx() -> Any:
         import onnx.shape_inference
     except ImportError:
         raise InputError(
-            "importing .onnx files needs the package onnx: pip install 'transformer-moments[import]'"
+            "importing .onnx files needs the package onnx: "
+            "pip install 'transformer-moments[import]'"
         ) from None
     return onnx
 
@@ -66,8 +68,8 @@ def _bytes(path: Path) -> bytes:
         size = path.stat().st_size
         if size > MAX_FILE_BYTES:
             raise InputError(
-                f"{name}: {size} bytes; an ONNX file has at most {MAX_FILE_BYTES}, with the weights "
-                "of larger models in a file beside it"
+                f"{name}: {size} bytes; an ONNX file has at most {MAX_FILE_BYTES}, with the "
+                "weights of larger models in a file beside it"
             )
         return path.read_bytes()
     except (OSError, ValueError) as error:
@@ -100,7 +102,7 @@ def _drop_values(path: Path, tensor: onnx.TensorProto) -> None:
             return
         for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data",
                       "uint64_data", "string_data"):  # fmt: skip
-            tensor.ClearField(field)  # type: ignore[arg-type]
+            tensor.ClearField(field)
     # a tensor without values that is not said to be elsewhere would be malformed
     tensor.data_location = TensorProto.EXTERNAL
 

@@ -89,7 +89,7 @@ def evaluate(
         session = ReferenceEvaluator(node, opsets=opsets)
         with np.errstate(all="ignore"):  # the logarithm of 0 is what the graph asks for
             results = session.run(None, {name: values[name] for name in names})
-    except Exception:  # noqa: BLE001, S112 - what cannot be computed beforehand stays a moment
+    except Exception:  # what cannot be computed beforehand stays a moment
         return
     for name, result in zip(node.output, results, strict=False):
         if name and isinstance(result, np.ndarray | np.generic):
@@ -196,10 +196,10 @@ def _product(inputs: list[Shape | None], attributes: Attributes) -> list[Shape]:
 
 
 CONTRIB: dict[str, Callable[[list[Shape | None], Attributes], list[Shape]]] = {
-    **{name: _same for name in (
+    **dict.fromkeys((
         "Gelu", "FastGelu", "BiasGelu", "QuickGelu", "RotaryEmbedding", "QuantizeLinear",
         "DequantizeLinear",
-    )},
+    ), _same),
     "SimplifiedLayerNormalization": _normed,
     "SkipLayerNormalization": _normed,
     "SkipSimplifiedLayerNormalization": _normed,

@@ -16,13 +16,17 @@ from workloads import op_counts
 from workloads.importers.imported.steps import Step, Steps
 from workloads.moment import Moment, Tensor
 
-Pattern: TypeAlias = "str | None | tuple[str, *tuple[Pattern, ...]]"
+Pattern: TypeAlias = "str | tuple[str, *tuple[Pattern, ...]] | None"
 
 _COMMUTES = ("add", "multiply")
 _LOOKED_THROUGH = ("cast", "slice", "split")
 
 _CDF = ("add", ("erf", ("*", "x")), None)
-_TANH = ("add", ("tanh", ("multiply", ("add", "x", ("multiply", ("power", "x"), None)), None)), None)
+_TANH = (
+    "add",
+    ("tanh", ("multiply", ("add", "x", ("multiply", ("power", "x"), None)), None)),
+    None,
+)
 _MEAN_SQUARE = ("add", ("mean", ("power", "x")), None)
 _UNIT: tuple[Pattern, ...] = (
     ("multiply", "x", ("rsqrt", _MEAN_SQUARE)),
@@ -96,10 +100,8 @@ class _Finder:
         if not isinstance(pattern, tuple):
             return
         word, *operands = pattern
-        if word == "*":  # a scale, by a product or a quotient
-            if step.op in ("multiply", "divide"):
-                pattern = (step.op, *operands)
-                word = step.op
+        if word == "*" and step.op in ("multiply", "divide"):  # a scale
+            word = step.op
         if step.op != word:
             return
         here = _Match({*so_far.steps, position}, so_far.x)
@@ -163,9 +165,7 @@ def _replace_all(found: Steps, kind: str, pattern: Pattern) -> None:
     found.steps = [step for i, step in enumerate(found.steps) if i not in gone]
 
 
-def _whole(
-    steps: Sequence[Step], members: list[int], root: int, kind: str, x: str | None
-) -> Step:
+def _whole(steps: Sequence[Step], members: list[int], root: int, kind: str, x: str | None) -> Step:
     """The members as one step: what they read from outside, the root's result, `kind`'s counts."""
     inside = {t.name for i in members for t in steps[i].moment.writes}
     reads: dict[str, Tensor] = {}
@@ -177,9 +177,7 @@ def _whole(
     step = steps[root]
     formula = _counted(step, kind)
     name = step.moment.name
-    moment = replace(
-        formula, name=name, reads=tuple(reads.values()), writes=step.moment.writes
-    )
+    moment = replace(formula, name=name, reads=tuple(reads.values()), writes=step.moment.writes)
     args = (x, *(name for name in reads if name != x))
     return Step(kind, moment, args, (), step.out_shape, step.scope)
 
@@ -198,5 +196,9 @@ def _counted(step: Step, kind: str) -> Moment:
             group="rope",
         )  # fmt: skip
     return op_counts.activation(
-        kind, stage, function=kind, elements=elements, dtype=dtype  # type: ignore[arg-type]
+        kind,
+        stage,
+        function=kind,
+        elements=elements,
+        dtype=dtype,  # type: ignore[arg-type]
     )

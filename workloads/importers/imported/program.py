@@ -58,7 +58,7 @@ def build(
     """
     if unknown not in (None, "as-copy"):
         raise InputError(f'unknown = {shown(unknown)}: expected "as-copy" or nothing')
-    steps = lower(graph, table, folds_weights=folds_weights, as_copy=unknown is not None)
+    steps = lower(graph, table, folds_weights=folds_weights)
     if steps.unknown.found and unknown is None:
         raise InputError(
             f"{graph.name}: no formula for {len(steps.unknown.found)} operator(s): "
@@ -80,7 +80,9 @@ def build(
 
 
 def _parameters(weights: Mapping[str, Value]) -> int:
-    return sum(value.elements for value in weights.values() if value.trained and value.dtype in FLOATS)
+    return sum(
+        value.elements for value in weights.values() if value.trained and value.dtype in FLOATS
+    )
 
 
 def _program(
@@ -152,7 +154,7 @@ def _named(steps: Sequence[Step]) -> list[Moment]:
 
 
 def _core_name(name: str, op: str) -> str:
-    parent, _, last = name.rpartition(".")
+    parent = name.rpartition(".")[0]
     return f"{parent}.{op}" if parent else op
 
 

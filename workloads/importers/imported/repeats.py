@@ -2,8 +2,8 @@
 
 Two instances are the same when their moments agree in all but names, and their inputs come from the
 same places: from the same step of the instance itself, from the same step of the instance before,
-or from outside the run under the same name. What an instance takes from the one before it is written
-under one name by all of them, and by whatever comes before the first.
+or from outside the run under the same name. What an instance takes from the one before it is
+written under one name by all of them, and by whatever comes before the first.
 """
 
 from __future__ import annotations
@@ -214,9 +214,7 @@ def _reads_before_writes(steps: Sequence[Step], run: Run, names: dict[str, str])
     )  # fmt: skip
 
 
-def _with_names(
-    steps: Sequence[Step], run: Run, names: dict[str, str]
-) -> list[Step]:
+def _with_names(steps: Sequence[Step], run: Run, names: dict[str, str]) -> list[Step]:
     mapping = dict(names)
     for number in range(1, run.count):
         for i in range(run.length):

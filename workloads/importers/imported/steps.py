@@ -73,16 +73,15 @@ def lower(
     table: Mapping[str, Formula],
     *,
     folds_weights: bool,
-    as_copy: bool = False,
 ) -> Steps:
     """Each operator's moments.
 
     What follows from constants alone is computed once, when the model is loaded, and is no moment;
     with `folds_weights` so is what follows from weights, look-ups in tables apart. An operator
-    without a formula is kept in `unknown`, and with `as_copy` counted as a move of its bytes.
+    without a formula is kept in `unknown`, and counted as a move of its bytes.
     InputError: a formula that cannot make sense of a node, which is named.
     """
-    lowering = _Lowering(table, folds_weights, as_copy)
+    lowering = _Lowering(table, folds_weights)
     for node in graph.nodes:
         lowering.node(node)
     results = frozenset(
@@ -94,23 +93,15 @@ def lower(
 
 
 class _Lowering:
-    def __init__(self, table: Mapping[str, Formula], folds_weights: bool, as_copy: bool) -> None:
-        self.table, self.folds_weights, self.as_copy = table, folds_weights, as_copy
+    def __init__(self, table: Mapping[str, Formula], folds_weights: bool) -> None:
+        self.table, self.folds_weights = table, folds_weights
         self.found = Steps()
         self.stored: dict[str, _Stored] = {}
         self.origin: dict[str, Value] = {}
         self.unknown: dict[str, tuple[int, str]] = {}
 
     def node(self, node: Node) -> None:
-        formula = self.table.get(node.op)
-        if formula is None:
-            count, example = self.unknown.get(node.op, (0, node.name))
-            self.unknown[node.op] = (count + 1, example)
-            formula = move("unknown")
-            if not self.as_copy:
-                for value in node.outputs:
-                    self._define(value, fixed=False, constant=False)
-                return
+        formula = self.table.get(node.op) or self._unknown(node)
         known = [self.where(value) for value in node.inputs if value is not None]
         if not any(value.elements for value in node.outputs):
             for value in node.outputs:
@@ -119,7 +110,7 @@ class _Lowering:
         if node.op in _JOINS and any(stored.role == "kv_cache" for stored in known):
             self._append(node)
             return
-        answer = self._answer(formula, node)
+        answer = self._answer(formula, replace(node, inputs=tuple(map(self._known, node.inputs))))
         constant = all(stored.constant for stored in known)
         fixed = all(stored.fixed for stored in known)
         if isinstance(answer, View):
@@ -134,6 +125,12 @@ class _Lowering:
             works = [answer] if isinstance(answer, Work) else answer
             for work in works:
                 self._step(node, work)
+
+    def _unknown(self, node: Node) -> Formula:
+        """Note it, and count its bytes: without `as_copy` these figures are never used."""
+        count, example = self.unknown.get(node.op, (0, node.name))
+        self.unknown[node.op] = (count + 1, example)
+        return move("unknown")
 
     def _answer(self, formula: Formula, node: Node) -> Answer:
         try:
@@ -172,6 +169,15 @@ class _Lowering:
             else:
                 self.stored[value.name] = self.where(source)
 
+    def _known(self, value: Value | None) -> Value | None:
+        """An input with what has been found out about it: a weight that was transposed is one."""
+        if value is None:
+            return None
+        stored = self.where(value)
+        if (stored.fixed, stored.constant) == (value.fixed, value.constant):
+            return value
+        return replace(value, fixed=stored.fixed, constant=stored.constant)
+
     def _append(self, node: Node) -> None:
         """New keys or values behind those cached: only the new ones move."""
         values = [value for value in node.inputs if value is not None]
@@ -192,9 +198,7 @@ class _Lowering:
         moment = replace(moment, reads=reads, writes=(Tensor(out.name, size, "kv_cache"),))
         args = tuple(tensor.name for tensor in reads)
         shapes = tuple(value.shape for value in new if value.elements)
-        self.found.steps.append(
-            Step("cache_append", moment, args, shapes, out.shape, node.scope)
-        )
+        self.found.steps.append(Step("cache_append", moment, args, shapes, out.shape, node.scope))
 
     def tensor(self, value: Value, size: int | None = None) -> Tensor:
         """A value as a moment touches it: its own bytes, or less."""

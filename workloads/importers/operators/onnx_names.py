@@ -10,10 +10,6 @@ from workloads.importers.operators.values import Node
 from workloads.importers.operators.work import Answer, Formula, View
 
 
-def _reshaped(node: Node) -> Answer:
-    return View()
-
-
 def _layer_norm(node: Node) -> Answer:
     return formulas.layer_norm(node, int(node.attributes.get("axis", -1)))
 
@@ -30,24 +26,30 @@ def _instance_norm(node: Node) -> Answer:
     return formulas.group_norm(node, node.need(0).shape[1])
 
 
+def _transpose(node: Node) -> Answer:
+    """A copy in another layout; of a weight a view, since products read it in any layout."""
+    return View() if node.need(0).fixed else move("transpose")(node)
+
+
 _VIEWS = (
-    "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Dropout", "Shape", "Size", "Constant",
+    "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Dropout", "Shape", "Size",
+    "Constant",
 )  # fmt: skip
 
 _POINTWISE: dict[str, tuple[int, int]] = {
     # operator: (vector, special) operations for each element of the output
-    **{name: (1, 0) for name in (
+    **dict.fromkeys((
         "Neg", "Abs", "Floor", "Ceil", "Round", "Sign", "Not", "And", "Or", "Xor", "Equal",
         "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where", "IsNaN", "IsInf", "Clip",
         "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseNot", "PRelu",
-    )},
+    ), (1, 0)),
     "LeakyRelu": (2, 0),
     "HardSigmoid": (4, 0),
     "HardSwish": (5, 0),
     "ThresholdedRelu": (1, 0),
-    **{name: (0, 1) for name in (
+    **dict.fromkeys((
         "Erf", "Exp", "Log", "Sqrt", "Reciprocal", "Sin", "Cos", "Atan", "Div",
-    )},
+    ), (0, 1)),
     "Sigmoid": (2, 2),
     "Softplus": (1, 2),
     "Elu": (2, 1),
@@ -65,13 +67,13 @@ _WORDS = {
 }  # fmt: skip
 
 TABLE: dict[str, Formula] = {
-    **{name: formulas.view for name in _VIEWS},
+    **dict.fromkeys(_VIEWS, formulas.view),
     **{name: pointwise(_WORDS.get(name, name), vector=vector, special=special)
        for name, (vector, special) in _POINTWISE.items()},
     "Add": formulas.add,
     "Sub": pointwise("subtract", vector=1),
     "Mul": formulas.multiply,
-    **{name: formulas.sum_of for name in ("Sum", "Max", "Min", "Mean")},
+    **dict.fromkeys(("Sum", "Max", "Min", "Mean"), formulas.sum_of),
     "Relu": formulas.activation("relu"),
     "Tanh": formulas.activation("tanh"),
     "Swish": formulas.activation("silu"),
@@ -104,22 +106,23 @@ TABLE: dict[str, Formula] = {
     "ArgMax": formulas.top_k,
     "ArgMin": formulas.top_k,
     "TopK": formulas.top_k,
-    **{name: formulas.pool for name in (
+    **dict.fromkeys((
         "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "LpPool",
-    )},
+    ), formulas.pool),
     "Gather": formulas.gather,
     "GatherElements": formulas.gather,
     "GatherND": formulas.gather,
-    **{name: formulas.scatter for name in ("ScatterND", "ScatterElements", "TensorScatter")},
+    **dict.fromkeys(("ScatterND", "ScatterElements", "TensorScatter"), formulas.scatter),
     **{name: move(name.lower()) for name in (
-        "Transpose", "Concat", "Pad", "Tile", "DepthToSpace", "SpaceToDepth", "Resize", "Trilu",
+        "Concat", "Pad", "Tile", "DepthToSpace", "SpaceToDepth", "Resize", "Trilu",
         "ReverseSequence", "NonZero", "Compress",
     )},
+    "Transpose": _transpose,
     "Slice": part("slice"),
     "Split": move("split"),
     "Expand": formulas.expand,
-    **{name: formulas.fill for name in ("ConstantOfShape", "Range", "EyeLike")},
-    "OneHot": lambda node: formulas.part("one_hot")(node),
+    **dict.fromkeys(("ConstantOfShape", "Range", "EyeLike"), formulas.fill),
+    "OneHot": move("one_hot"),
     "Attention": attention.onnx_attention,
     "RotaryEmbedding": attention.rotary,
     "QuantizeLinear": fused.quantize,

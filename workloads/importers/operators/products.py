@@ -64,9 +64,7 @@ def matmul(node: Node) -> Answer:
 
 def product(node: Node, batch: int, m: int, n: int, k: int) -> Moment:
     """`batch` products as one moment that no transform splits: its pieces are not heads yet."""
-    moment = op_counts.matmul(
-        "matmul", STAGE, batch=batch, m=m, n=n, k=k, dtype=dtype_of(node)
-    )
+    moment = op_counts.matmul("matmul", STAGE, batch=batch, m=m, n=n, k=k, dtype=dtype_of(node))
     return replace(moment, parts=1)
 
 

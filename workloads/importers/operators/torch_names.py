@@ -60,17 +60,17 @@ _FILLS = (
     "fill", "zero",
 )  # fmt: skip
 _POINTWISE: dict[str, tuple[int, int]] = {
-    **{name: (1, 0) for name in (
+    **dict.fromkeys((
         "neg", "abs", "floor", "ceil", "round", "sign", "logical_not", "bitwise_not", "eq", "ne",
         "lt", "le", "gt", "ge", "where", "masked_fill", "isnan", "isinf", "clamp", "clamp_min",
         "clamp_max", "clip", "logical_and", "logical_or", "logical_xor", "bitwise_and",
         "bitwise_or", "bitwise_xor", "__and__", "__or__", "__xor__", "maximum", "minimum", "min",
         "max", "sub", "rsub", "tril", "triu", "diff", "trunc", "prelu", "nan_to_num",
-    )},
-    **{name: (0, 1) for name in (
+    ), (1, 0)),
+    **dict.fromkeys((
         "erf", "exp", "exp2", "log", "log2", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "div",
         "true_divide", "pow", "atan", "expm1", "log1p",
-    )},
+    ), (0, 1)),
     "floor_divide": (1, 1),
     "remainder": (2, 1),
     "fmod": (2, 1),
@@ -94,9 +94,9 @@ _WORDS = {
 }  # fmt: skip
 
 TABLE: dict[str, Formula] = {
-    **{name: formulas.view for name in _VIEWS},
-    **{name: _contiguous for name in _MAYBE_COPIES},
-    **{name: formulas.fill for name in _FILLS},
+    **dict.fromkeys(_VIEWS, formulas.view),
+    **dict.fromkeys(_MAYBE_COPIES, _contiguous),
+    **dict.fromkeys(_FILLS, formulas.fill),
     **{name: pointwise(_WORDS.get(name, name), vector=vector, special=special)
        for name, (vector, special) in _POINTWISE.items()},
     "add": formulas.add,
@@ -152,10 +152,10 @@ TABLE: dict[str, Formula] = {
     "gather": _embedding,
     "index_select": _embedding,
     "index": _index,
-    **{name: formulas.scatter for name in (
+    **dict.fromkeys((
         "scatter", "index_put", "index_copy", "index_add", "slice_scatter", "select_scatter",
         "masked_scatter", "scatter_add",
-    )},
+    ), formulas.scatter),
     **{name: move(name) for name in (
         "stack", "pad", "constant_pad_nd", "roll", "flip", "repeat", "repeat_interleave",
         "pixel_shuffle", "upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d",
