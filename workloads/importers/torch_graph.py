@@ -6,6 +6,7 @@ The module is traced on stand-ins of its inputs, not run: no weight is touched.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,10 @@ def from_torch(
     }
     if missing:
         table = torch.export.default_decompositions()
-        rules = {op: rule for op, rule in table.items() if _base(op)[0] in missing}
-        program = program.run_decompositions(rules)
+        rules = {op: rule for op, rule in dict(table).items() if _base(op)[0] in missing}
+        with warnings.catch_warnings():  # torch warns of what it does itself
+            warnings.simplefilter("ignore", FutureWarning)
+            program = program.run_decompositions(rules)
     graph = _Reader(label, program).graph()
     return build(graph, TABLE, folds_weights=False, unknown=unknown)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ def open_model(path: Path) -> onnx.ModelProto:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise InputError(f"{path}: not an ONNX model: it has no operators")
+    if not all(isinstance(name, str) for name in _names(model)):  # protobuf hands out bytes
+        raise InputError(f"{path}: not an ONNX model: a name in it is not UTF-8 text")
     if model.functions:
         model = _inlined(path, model)
     if len(model.graph.node) > MAX_NODES:
@@ -85,6 +88,23 @@ def _inlined(path: Path, model: onnx.ModelProto) -> onnx.ModelProto:
         return onnx.inliner.inline_local_functions(model)
     except Exception as error:
         raise InputError(f"{path}: its functions cannot be written out: {error}") from error
+
+
+def _names(model: onnx.ModelProto) -> Iterator[object]:
+    graph = model.graph
+    for function in model.functions:
+        yield from (function.name, function.domain, *function.input, *function.output)
+    for node in (*graph.node, *(n for f in model.functions for n in f.node)):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        yield from (text for entry in node.metadata_props for text in (entry.key, entry.value))
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (extent.dim_param for extent in value.type.tensor_type.shape.dim)
+    yield from (opset.domain for opset in model.opset_import)
 
 
 def _drop_values(path: Path, tensor: onnx.TensorProto) -> None:

@@ -47,10 +47,9 @@ def close_axes(
         raise InputError(f"{path}: sizes of open axes are missing; give {flags}")
     unused = sorted(set(dims) - used)
     if unused:
-        names = {d.dim_param for i in given for d in i.type.tensor_type.shape.dim} - {""}
         raise InputError(
-            f"{path}: no open axis is called {shown(unused[0])}"
-            f"{nearest(unused[0], names)}; there are {', '.join(sorted(used)) or 'none'}"
+            f"{path}: no open axis is called {shown(unused[0])}{nearest(unused[0], used)}; there "
+            f"are {', '.join(sorted(used)) or 'none'}"
         )
     return given
 

@@ -195,10 +195,5 @@ def _counted(step: Step, kind: str) -> Moment:
             kind, stage, tokens=rows, heads=1, head_dim=columns, rotary_dim=columns, dtype=dtype,
             group="rope",
         )  # fmt: skip
-    return op_counts.activation(
-        kind,
-        stage,
-        function=kind,
-        elements=elements,
-        dtype=dtype,  # type: ignore[arg-type]
-    )
+    function = next(known for known in op_counts.ACTIVATIONS if known == kind)
+    return op_counts.activation(kind, stage, function=function, elements=elements, dtype=dtype)

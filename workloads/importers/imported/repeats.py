@@ -229,8 +229,8 @@ def _with_names(steps: Sequence[Step], run: Run, names: dict[str, str]) -> list[
     found: list[Step] = []
     for i, step in enumerate(steps):
         if run.start <= i < run.end:
-            model = first_template[(i - run.start) % run.length]
-            found.append(replace(step, moment=_named(model.moment, names)))
+            first = first_template[(i - run.start) % run.length]
+            found.append(replace(step, moment=_named(first.moment, names)))
         else:
             found.append(replace(step, moment=_named(step.moment, mapping)))
     return found

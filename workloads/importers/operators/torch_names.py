@@ -24,7 +24,7 @@ def _rms_norm(node: Node) -> Answer:
 
 def _group_norm(node: Node) -> Answer:
     groups = node.attributes.get("num_groups", node.attributes.get("group"))
-    return formulas.group_norm(node, int(groups))  # type: ignore[arg-type]
+    return formulas.group_norm(node, int(groups))
 
 
 def _embedding(node: Node) -> Answer:
