@@ -146,7 +146,7 @@ def test_bert_base_takes_as_long_as_the_bundled_model(
 
 
 def test_tied_weights_are_one() -> None:
-    class Tied(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Tied(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.table = torch.nn.Embedding(50, 8)
@@ -161,7 +161,7 @@ def test_tied_weights_are_one() -> None:
 
 
 def test_copies_are_those_that_torch_makes() -> None:
-    class Turn(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Turn(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
             return x.transpose(1, 2).reshape(2, -1).reshape(4, -1)  # the first copies
 
@@ -170,7 +170,7 @@ def test_copies_are_those_that_torch_makes() -> None:
 
 
 def test_in_place_operations_count_and_the_next_ones_follow_them() -> None:
-    class Grow(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Grow(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
             y = x + 1
             y.mul_(2)
@@ -182,7 +182,7 @@ def test_in_place_operations_count_and_the_next_ones_follow_them() -> None:
     assert segment.edges == ((0, 1), (1, 2))
 
 
-class Strange(torch.nn.Module):  # type: ignore[misc, name-defined]
+class Strange(torch.nn.Module):  # type: ignore[misc]
     def forward(self, x: Any) -> Any:
         return torch.linalg.cholesky_ex(x)[0] + torch.linalg.cholesky_ex(x * 2)[0]
 
@@ -195,7 +195,7 @@ def test_unknown_operators_are_listed_all_at_once() -> None:
 
 
 def test_what_torch_cannot_trace() -> None:
-    class Branch(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Branch(torch.nn.Module):  # type: ignore[misc]
         def forward(self, x: Any) -> Any:
             return x if x.sum() > 0 else -x
 
