@@ -125,11 +125,16 @@ def _shape(read: Any) -> Shape:
 def program_table(program: Program) -> dict[str, Any]:
     """A program as plain data, ready for JSON; `load_program` reads it back equal.
 
-    InputError for a program that transforms have changed (fused moments, collectives): files hold
+    InputError for a program that transforms have changed (fused, spread): files hold
     programs as they are before a machine and its runtime are known.
     """
     from dataclasses import asdict
 
+    if program.layout.devices > 1:
+        raise InputError(
+            f"{program.workload}: spread over {program.layout.devices} devices; write the program "
+            "before it is spread"
+        )
     numbers: dict[int, int] = {}
     segments: list[dict[str, Any]] = []
     for step in program.passes:

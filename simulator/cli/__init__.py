@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli.compare import compare
+from simulator.cli.complexity import complexity
 from simulator.cli.errors import OneLineErrors
 from simulator.cli.import_model import import_command
 from simulator.cli.listing import list_command
@@ -30,6 +31,7 @@ app.command("list")(list_command)
 app.command("import")(import_command)
 app.command("show")(show_command)
 app.command()(compare)
+app.command()(complexity)
 
 
 def _print_version(wanted: bool) -> None:
