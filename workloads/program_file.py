@@ -95,7 +95,9 @@ def _program(read: FileData) -> Program:
     )
     needs = read.footprint
     footprint = Footprint(needs.weight_bytes, needs.kv_cache_bytes, needs.activation_bytes)
-    return Program(read.workload, passes, read.batch, read.dtype, footprint, tuple(read.notes))
+    return Program(
+        read.workload, passes, read.batch, read.dtype, footprint, notes=tuple(read.notes)
+    )
 
 
 def _moment(read: MomentData) -> Moment:

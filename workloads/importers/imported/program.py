@@ -110,7 +110,7 @@ def _program(
     batch = max((shape.batch for shape in shapes), default=1)
     if max(needs.total_bytes, step.counts.macs) > MAX_BYTES:
         raise InputError(f"{name}: needs more than {MAX_BYTES} bytes or MACs; are the sizes right?")
-    return Program(name, (step,), batch, _dtype(steps), needs, notes)
+    return Program(name, (step,), batch, _dtype(steps), needs, notes=notes)
 
 
 def _lengths(shapes: Sequence[AttentionShape]) -> tuple[int, int]:
