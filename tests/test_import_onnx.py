@@ -209,6 +209,18 @@ def test_a_concatenated_cache_is_one_and_only_the_new_part_moves(tmp_path: Path)
     assert found.footprint.kv_cache_bytes == 640  # 2 x 10 x 8 x 4
 
 
+def test_a_cache_with_nothing_behind_it_is_not_moved(tmp_path: Path) -> None:
+    g = Graph()
+    past = g.input("past_key_values.0.key", (1, 2, 9, 8))
+    query, nothing = g.input("q", (1, 2, 8, 1)), g.input("none", (1, 2, 0, 8))
+    scores = g.add("MatMul", g.add("Concat", nothing, past, axis=2), query)
+    (moment,) = moments(from_onnx(g.save(tmp_path / "k.onnx", scores)).program)
+    assert [(t.name, t.bytes, t.role) for t in moment.reads] == [
+        (past, 576, "kv_cache"),
+        ("q", 64, "input"),
+    ]
+
+
 def test_a_4_bit_weight_is_read_as_such(tmp_path: Path) -> None:
     g = Graph()
     x = g.input("x", (3, 32))

@@ -223,3 +223,34 @@ def test_the_onnx_file_of_a_module_has_the_flops_of_the_module(name: str, tmp_pa
     assert imported.program.matrix_flops == from_torch(module, (), inputs).program.matrix_flops
     most = max(r.count for r in imported.program.passes[0].repeats)
     assert most == (2 if name == "t5" else 3)
+
+
+def test_a_decode_step_appends_to_the_cache_and_counts_as_the_bundled_family() -> None:
+    config = transformers.LlamaConfig(**{**SMALL, "num_key_value_heads": 2})
+    with torch.device("meta"):
+        model = transformers.LlamaForCausalLM(config).eval()
+        past = [(torch.zeros(2, 2, 9, 12), torch.zeros(2, 2, 9, 12)) for _ in range(3)]
+        ids = torch.ones((2, 1), dtype=torch.long)
+
+    class Step(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, ids: Any, past_key_values: Any) -> Any:
+            cache = transformers.DynamicCache(config=config)
+            for i, (key, value) in enumerate(past_key_values):
+                cache.update(key, value, i)
+            return self.model(input_ids=ids, past_key_values=cache, use_cache=True).logits
+
+    imported = from_torch(Step(), (ids, past))
+    rows, hidden, inner = 2, 48, 80
+    matrices = 2 * hidden * hidden + 2 * hidden * hidden // 2 + 3 * hidden * inner
+    core = 2 * 2 * 10 * hidden  # scores and context of 2 sequences, 10 positions
+    assert imported.program.counts.macs == 3 * (rows * matrices + core) + rows * hidden * 99
+    # 3 layers, keys and values, 2 sequences x 2 heads x 10 positions x 12, fp32
+    assert imported.program.footprint.kv_cache_bytes == 3 * 2 * 2 * 2 * 10 * 12 * 4
+    layer = max(imported.program.passes[0].repeats, key=lambda r: r.count)
+    assert layer.count == 3
+    assert [m.kind for m in layer.segment.moments].count("cache_append") == 2
+    assert (imported.program.passes[0].tokens, imported.program.passes[0].context) == (1, 9)

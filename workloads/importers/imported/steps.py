@@ -181,7 +181,11 @@ class _Lowering:
     def _append(self, node: Node) -> None:
         """New keys or values behind those cached: only the new ones move."""
         values = [value for value in node.inputs if value is not None]
-        new = [value for value in values if self.where(value).role != "kv_cache"]
+        new = [v for v in values if self.where(v).role != "kv_cache" and v.elements]
+        if not new:  # nothing comes behind what is cached
+            cached = next(v for v in values if self.where(v).role == "kv_cache")
+            self.stored[node.out.name] = self.where(cached)
+            return
         out = node.out
         self.stored[out.name] = replace(
             self.where(out), role="kv_cache", bytes=out.bytes, fixed=False, constant=False
@@ -190,14 +194,14 @@ class _Lowering:
             self.found.caches.pop(self.where(value).name, None)
         self.found.caches[out.name] = out.bytes
         moment = op_counts.cache_append(
-            node.name, elements=max(1, sum(value.elements for value in new)),
+            node.name, elements=sum(value.elements for value in new),
             dtype=dtype_of(node), group="append",
         )  # fmt: skip
-        reads = tuple(self.tensor(value) for value in new if value.elements)
+        reads = tuple(self.tensor(value) for value in new)
         size = sum(tensor.bytes for tensor in reads)
         moment = replace(moment, reads=reads, writes=(Tensor(out.name, size, "kv_cache"),))
         args = tuple(tensor.name for tensor in reads)
-        shapes = tuple(value.shape for value in new if value.elements)
+        shapes = tuple(value.shape for value in new)
         self.found.steps.append(Step("cache_append", moment, args, shapes, out.shape, node.scope))
 
     def tensor(self, value: Value, size: int | None = None) -> Tensor:
