@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from simulator import Scenario
 from simulator.cli import app
 from tests.onnx_graphs import Graph, encoder
 from workloads import InputError, load_program
@@ -109,6 +110,11 @@ def test_files_of_other_kinds(tmp_path: Path, name: str, out: str, message: str)
     result = moments("import", str(tmp_path / name), "--out", str(tmp_path / out))
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_study_of_lengths_needs_a_model(program: str) -> None:
+    with pytest.raises(InputError, match="is an imported graph, whose shapes are fixed"):
+        Scenario(program, "amd-epyc-7763-1s").model()
 
 
 def test_without_the_package_it_says_how_to_get_it(

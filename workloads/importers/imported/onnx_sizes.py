@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Container, Mapping
 from pathlib import Path
@@ -81,26 +82,31 @@ def _size(name: str, size: object) -> int:
 
 def ordered(path: Path, model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """The nodes so that each follows what it reads; InputError for a cycle or a missing tensor."""
+    nodes = list(model.graph.node)
     made = {t.name for t in model.graph.initializer} | {i.name for i in model.graph.input} | {""}
-    writer = {name: node for node in model.graph.node for name in node.output if name}
-    pending = list(model.graph.node)
+    writer = {name: i for i, node in enumerate(nodes) for name in node.output if name not in made}
+    readers: dict[int, list[int]] = {}
+    waits = [0] * len(nodes)
+    for i, node in enumerate(nodes):
+        label = shown(node.name or node.op_type)
+        for name in set(node.input) - made:
+            if name not in writer:
+                raise InputError(f"{path}: node {label} reads {shown(name)}, which nothing writes")
+            readers.setdefault(writer[name], []).append(i)
+            waits[i] += 1
+    ready = [i for i, count in enumerate(waits) if not count]
     found: list[onnx.NodeProto] = []
-    while pending:
-        waiting = []
-        for node in pending:
-            if all(name in made for name in node.input):
-                found.append(node)
-                made.update(node.output)
-            else:
-                waiting.append(node)
-        if len(waiting) == len(pending):
-            node = waiting[0]
-            lost = next(name for name in node.input if name not in made)
-            label = shown(node.name or node.op_type)
-            if lost not in writer:
-                raise InputError(f"{path}: node {label} reads {shown(lost)}, which nothing writes")
-            raise InputError(f"{path}: the graph has a cycle: node {label} waits for {shown(lost)}")
-        pending = waiting
+    while ready:
+        i = heapq.heappop(ready)  # ties go by the order in the file
+        found.append(nodes[i])
+        for reader in readers.get(i, ()):
+            waits[reader] -= 1
+            if not waits[reader]:
+                heapq.heappush(ready, reader)
+    if len(found) < len(nodes):
+        i = next(i for i, count in enumerate(waits) if count)
+        label = shown(nodes[i].name or nodes[i].op_type)
+        raise InputError(f"{path}: the graph has a cycle: node {label} waits for itself")
     return found
 
 

@@ -8,6 +8,7 @@ written under one name by all of them, and by whatever comes before the first.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,8 @@ from workloads.moment import Moment, Tensor
 _LEAST = 4
 """Steps of the shortest layer that is looked for: a run of equal sums is none."""
 
-_MOST_PERIODS = 4096
+_COMPARISONS = 10_000_000
+"""Comparisons of two steps that a search may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +92,20 @@ def _candidates(steps: Sequence[Step], start: int, end: int) -> Iterator[Run]:
 
 
 def _periods(keys: Sequence[int]) -> list[int]:
-    """Distances at which rare keys come again: only these can be the length of a layer."""
+    """Distances at which keys come again, the most frequent ones: one of them is a layer's length.
+
+    As many as can be looked at in a few seconds, however long the graph is.
+    """
     places: dict[int, list[int]] = {}
     for i, key in enumerate(keys):
         places.setdefault(key, []).append(i)
-    found: set[int] = set()
+    distances: Counter[int] = Counter()
     for where in places.values():
         for step in range(1, min(9, len(where))):
-            found.update(b - a for a, b in zip(where, where[step:], strict=False))
-            if len(found) > _MOST_PERIODS:
-                break
-    return sorted(period for period in found if period >= _LEAST)[:_MOST_PERIODS]
+            distances.update(b - a for a, b in zip(where, where[step:], strict=False))
+    most = max(16, _COMPARISONS // max(1, len(keys)))
+    common = [period for period, _ in distances.most_common() if period >= _LEAST]
+    return sorted(common[:most])
 
 
 def _crossing(steps: Sequence[Step], run: Run) -> int:
