@@ -45,7 +45,9 @@ def from_torch(
     tensors on the device "meta" do. torch.export traces it; scaled_dot_product_attention stays one
     call. Operators without a formula are decomposed into core ATen ones, and what is then unknown
     is an InputError that lists all of them, or with `unknown` "as-copy" a move of its bytes.
-    InputError also where torch cannot export the module.
+    InputError also where torch cannot export the module. Not counted: what follows from sizes and
+    buffers alone (numbers of positions, masks, rotary tables), as in compiled models; the host's
+    time for views.
     """
     import torch
 
