@@ -254,6 +254,8 @@ class Program:
 
     With several devices (`layout`) counts and footprint are those of the ranks that are simulated:
     the footprint of the fullest one, the counts of one of each pipeline stage.
+
+    `notes` are remarks on how it was made that whoever reads its figures should know.
     """
 
     workload: str
@@ -262,6 +264,7 @@ class Program:
     dtype: Dtype
     footprint: Footprint
     layout: Parallel = Parallel()
+    notes: tuple[str, ...] = ()
 
     @property
     def moment_count(self) -> int:

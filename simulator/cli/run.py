@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.import_model import sizes
+
 if TYPE_CHECKING:
     from simulator.run import Run
     from simulator.scenario import Scenario
@@ -45,7 +47,10 @@ class _Outputs:
 
 def run(
     workload: Annotated[
-        str, typer.Argument(help="A bundled name (moments list workloads), a config.json, a folder")
+        str,
+        typer.Argument(
+            help="A bundled name (moments list workloads), a config.json, a folder, an .onnx file"
+        ),
     ],
     on: Annotated[
         str,
@@ -118,6 +123,10 @@ def run(
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Measure the host (some seconds, once)")
     ] = True,
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SIZE", help="Size of an open axis of an .onnx file; repeat it"),
+    ] = None,
 ) -> None:
     """Predict one run of a WORKLOAD on some HARDWARE."""
     outputs = _Outputs(gantt, trace, json, csv)
@@ -144,6 +153,7 @@ def run(
         expert_parallel=expert_parallel,
         micro_batches=micro_batches,
         sequence_parallel=sequence_parallel,
+        dims=sizes(dim) if dim else None,
     )
     _execute(scenario, outputs)
 
