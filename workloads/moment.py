@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import networkx as nx
+
+    from workloads.stored import Sparsity
 
 Stage = Literal["initialise", "attention", "feed_forward", "output", "decode"]
 STAGES: tuple[Stage, ...] = ("initialise", "attention", "feed_forward", "output", "decode")
@@ -32,6 +34,8 @@ Kind = Literal[
     "rope",
     "cache_append",
     "copy",
+    "quantize",
+    "dequantize",
     "sample",
     "top_k",
 ]
@@ -53,6 +57,7 @@ WEIGHT_FORMAT_BYTES: dict[str, tuple[int, int]] = {
     # name: (bytes of a block, weights of a block), with the scales and offsets of the block
     "int8-g128": (130, 128),
     "int4-g32": (18, 32),
+    "int4-g64": (34, 64),
     "int4-g128": (66, 128),
     "q4_0": (18, 32),
     "q4_1": (20, 32),
@@ -79,8 +84,8 @@ WEIGHT_FORMAT_BYTES: dict[str, tuple[int, int]] = {
     "q5_k_s": (5540, 8000),
     "q5_k_m": (5690, 8000),
 }
-"""Quantized storage of weights. Blocks: structures of ggml-common.h (llama.cpp); groups of 32 or
-128 with one 16-bit scale. Mixtures: bits per weight that llama-quantize prints for Llama models,
+"""Quantized storage of weights. Blocks: structures of ggml-common.h (llama.cpp); groups of 32,
+64 or 128 with one 16-bit scale. Mixtures: bits per weight that llama-quantize prints for Llama models,
 to about 1 %."""
 
 
@@ -98,12 +103,14 @@ class Tensor:
 
     `bytes` is what this moment touches, which may be a part of the whole (one head's slice, one
     appended position). Weights and caches belong to one instance of a segment; activations and
-    inputs are found by name in the moments and segments that came before.
+    inputs are found by name in the moments and segments that came before. `elements` says how
+    many values these bytes hold, for a transform that stores them otherwise (0: not known).
     """
 
     name: str
     bytes: int
     role: Role
+    elements: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +190,8 @@ class Moment:
     fuse what belongs together ("qkv", "core", "gate_up"; empty: nothing). `fused` lists the
     kinds of the moments that a transform merged into this one, in order. `attention` is the call
     that a moment of the group "core" is a step of. `weight_dtype` is the type or format in which
-    the weight of a linear layer is stored (empty: no weight matrix).
+    the weight of a linear layer is stored (empty: no weight matrix), `sparsity` which part of it
+    is not zero; `counts` are those of the dense product.
     """
 
     name: str
@@ -199,6 +207,12 @@ class Moment:
     fused: tuple[Kind, ...] = ()
     attention: AttentionShape | None = None
     weight_dtype: str = ""
+    sparsity: Sparsity | None = None
+
+    @property
+    def effective_macs(self) -> int:
+        """Multiply-accumulates with a weight that is not zero; what a machine does is its own."""
+        return self.counts.macs if self.sparsity is None else self.sparsity.kept(self.counts.macs)
 
     @property
     def read_bytes(self) -> int:

@@ -47,6 +47,10 @@ def matrix_parameters(model: Model) -> int:
     These are what quantization of the weights shrinks. An output matrix tied to the table of
     token embeddings is the table, hence not among them.
     """
+    if model.depths:
+        last = image_stages(model)[-1].model
+        inside = stage_parameters(model)[1]
+        return inside + _input_matrices(model) + head_matrix_parameters(last)
     total = sum(count * layer_matrices(model, kind) for kind, count in stored_layers(model).items())
     total += _input_matrices(model)
     if model.pooler:
