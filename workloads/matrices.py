@@ -23,6 +23,11 @@ class Matrices:
     rows: int = 0
     count: int = 0
 
+    def __add__(self, other: Matrices) -> Matrices:
+        return Matrices(
+            self.elements + other.elements, self.rows + other.rows, self.count + other.count
+        )
+
 
 def head_matrix(model: Model) -> Matrices:
     """The matrix that gives the logits of a language model's tokens, tied or not."""

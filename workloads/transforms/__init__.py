@@ -1,7 +1,20 @@
-"""Transforms: a program in, a program out, the operation counts unchanged."""
+"""Transforms: a program in, a program out, the matrix operation counts unchanged."""
 
 from workloads.transforms.caches import copy_caches
 from workloads.transforms.fusion import Fusion, fuse
 from workloads.transforms.heads import split_heads
+from workloads.transforms.prune import Pruning, drop_layers, prune, prune_heads
+from workloads.transforms.quantize import Quantization, quantize
 
-__all__ = ["Fusion", "copy_caches", "fuse", "split_heads"]
+__all__ = [
+    "Fusion",
+    "Pruning",
+    "Quantization",
+    "copy_caches",
+    "drop_layers",
+    "fuse",
+    "prune",
+    "prune_heads",
+    "quantize",
+    "split_heads",
+]
