@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
+    from simulator.runtime import Runtime
     from workloads.model import Model
     from workloads.moment import Program
 
@@ -23,6 +24,11 @@ class Scenario:
     `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
     host may be measured (some seconds, once).
+
+    Transforms, see workloads.transforms: `weight_dtype` to `activation_dtype` are those of
+    Quantization; `prune` "2:4", or a `density` stored in a `sparse_format`; `prune_heads` of each
+    layer; `drop_layers` how many ("8") or which ("3,7", "20-27"); `fuse` and `no_fuse` (names with
+    commas) override the runtime's fusions.
     """
 
     workload: str
@@ -34,6 +40,17 @@ class Scenario:
     context: int | None = None
     dtype: str | None = None
     weight_dtype: str | None = None
+    quantize_head: bool | None = None
+    dequantize: bool = False
+    kv_dtype: str | None = None
+    activation_dtype: str | None = None
+    prune: str | None = None
+    density: float | None = None
+    sparse_format: str | None = None
+    prune_heads: int | None = None
+    drop_layers: str | None = None
+    fuse: str | None = None
+    no_fuse: str | None = None
     threads: int | None = None
     probe: bool = True
 
@@ -61,20 +78,24 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scenario ready to run. `assumed`: options that were filled in, as one would write them."""
+    """A scenario ready to run. `assumed`: options that were filled in, as one would write them.
+
+    `changes`: what transforms did, in words.
+    """
 
     scenario: Scenario
     model: Model
     profile: Profile
     program: Program
-    runtime: str
+    runtime: Runtime
     assumed: tuple[str, ...]
+    changes: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
         """What the user should know besides the figures."""
         assumed = [f"assumed {', '.join(self.assumed)}"] if self.assumed else []
-        return [*assumed, *self.model.notes]
+        return [*assumed, *self.changes, *self.model.notes]
 
     def run(self) -> Run:
         """Simulate it; the errors are those of simulator.run.simulate."""
@@ -84,9 +105,12 @@ class Prepared:
 
 
 def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
-    from simulator.runtime import default_runtime
+    from simulator.fusions import with_fusions
+    from simulator.runtime import default_runtime, load_runtime
+    from simulator.transformed import transformed_model, transformed_program
     from workloads import InputError, compile_forward
 
+    model, changes = transformed_model(scenario, model)
     assumed = []
     prompt, dtype, runtime = scenario.prompt, scenario.dtype, scenario.runtime
     if prompt is not None and scenario.context is not None:
@@ -108,9 +132,12 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
         context=scenario.context,
         generate=scenario.generate,
         dtype=dtype,
-        weight_dtype=scenario.weight_dtype,
     )
-    return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
+    program, more = transformed_program(scenario, program, model, profile)
+    software = load_runtime(runtime)
+    software, fusions = with_fusions(software, profile.kind, scenario.fuse, scenario.no_fuse)
+    done = (*changes, *more, *fusions)
+    return Prepared(scenario, model, profile, program, software, tuple(assumed), done)
 
 
 def _default_prompt(model: Model, generate: int) -> int:

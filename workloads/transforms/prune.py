@@ -81,7 +81,9 @@ def prune_heads(model: Model, count: int) -> Model:
     otherwise, if no head were left, or with stages of different numbers of heads.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InputError(f"prune_heads = {shown(count)}: expected a whole number of heads, 1 or more")
+        raise InputError(
+            f"prune_heads = {shown(count)}: expected a whole number of heads, 1 or more"
+        )
     if model.stage_heads:
         raise InputError(f"prune_heads = {count}: the stages of {model.name} differ in their heads")
     if count >= model.heads:
@@ -112,7 +114,9 @@ def drop_layers(model: Model, which: int | tuple[int, ...]) -> Model:
     """
     gone = _numbers(model, which)
     if model.depths:
-        raise InputError(f"drop_layers: the layers of {model.name} are in stages of their own width")
+        raise InputError(
+            f"drop_layers: the layers of {model.name} are in stages of their own width"
+        )
     kept = [number for number in range(model.layers) if number not in gone]
     update: dict[str, object] = {"layers": len(kept)}
     if model.pattern:

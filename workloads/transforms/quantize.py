@@ -6,17 +6,17 @@ no outliers kept apart, no calibration, no search for scales.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from workloads.errors import InputError, nearest, shown
 from workloads.footprint import peak_activation_bytes
-from workloads.moment import DTYPE_BITS, Moment, Program
+from workloads.moment import Moment, Program
 from workloads.stored import Stored, bits_per_value, stored_format
 from workloads.transforms.quantize_cache import quantize_cache
 from workloads.transforms.quantize_moments import dequantize_weights, quantize_activations
 from workloads.transforms.rewrite import distinct_segments, rewrite, with_activation_bytes
-from workloads.transforms.storage import HEAD, is_chosen, stored_as, store
+from workloads.transforms.storage import HEAD, is_chosen, store, stored_as
 
 if TYPE_CHECKING:
     from workloads.model import Model
@@ -113,10 +113,10 @@ def _check_operands(program: Program, kind: str) -> None:
     if any(_fits(stored, kind) for stored in weights):
         return
     raise InputError(
-        f"activation_dtype = {kind}: a product in {kind} needs weights of 8 bits at most, and these "
-        f"are {program.dtype}; give weight_dtype = {kind}-channel too"
+        f"activation_dtype = {kind}: a product in {kind} needs weights of 8 bits at most, and "
+        f"these are {program.dtype}; give weight_dtype = {kind}-channel too"
     )
 
 
 def _fits(stored: Stored, kind: str) -> bool:
-    return bits_per_value(stored.values) <= DTYPE_BITS[kind] + 1  # type: ignore[index]
+    return bits_per_value(stored.values) <= bits_per_value(kind) + 1

@@ -72,5 +72,3 @@ def _packed(tensors: tuple[Tensor, ...], values: str) -> tuple[Tensor, ...]:
         replace(t, bytes=storage_bytes(t.elements, values)) if t.role == "kv_cache" else t
         for t in tensors
     )
-
-

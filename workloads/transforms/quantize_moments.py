@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workloads.moment import (
-    DTYPE_BITS,
     Dtype,
     ElementShape,
-    MatmulShape,
     Moment,
     OperationCounts,
     RowShape,
@@ -18,7 +16,14 @@ from workloads.moment import (
 )
 from workloads.stored import SCALE_BYTES, bits_per_value, unpacking_ops
 from workloads.transforms.insert import Insertion, insert
-from workloads.transforms.storage import SCALES, is_linear, is_matrix, outputs, stored_as
+from workloads.transforms.storage import (
+    SCALES,
+    is_linear,
+    is_matrix,
+    outputs,
+    product_shape,
+    stored_as,
+)
 
 
 def quantize_activations(segment: Segment, kind: str) -> Segment:
@@ -75,15 +80,13 @@ def _sources(moment: Moment) -> tuple[Tensor, ...]:
 
 def _narrow(moment: Moment, kind: str) -> bool:
     # the scales of a block may take another bit or two
-    bits = DTYPE_BITS[kind]  # type: ignore[index]
-    return moment.dtype != kind and bits_per_value(stored_as(moment).values) <= bits + 1
+    bits = bits_per_value(stored_as(moment).values)
+    return moment.dtype != kind and bits <= bits_per_value(kind) + 1
 
 
 def _rows(moment: Moment, sources: tuple[Tensor, ...]) -> RowShape:
-    shape = moment.shape
-    assert isinstance(shape, MatmulShape)
     elements = sum(t.elements for t in sources)
-    rows = max(1, elements // shape.k)
+    rows = max(1, elements // product_shape(moment).k)
     return RowShape(rows, -(-elements // rows))
 
 

@@ -63,7 +63,7 @@ def store(program: Program, model: Model, change: Change, head: bool | None) -> 
             f"{program.workload}: no linear layer reads a weight matrix whose storage could be "
             "changed; were they written out (dequantize) before?"
         )
-    body = [m for m in linear if m.name != HEAD]
+    body = [m for m in linear if m.name != HEAD] or linear
 
     def restore(segment: Segment) -> Segment:
         moments = tuple(
@@ -72,15 +72,13 @@ def store(program: Program, model: Model, change: Change, head: bool | None) -> 
         return Segment(segment.name, moments, segment.edges)
 
     last = [m for m in linear if m.name == HEAD] or body
-    grown = _growth(model, change, stored_as(linear[0]), stored_as(last[0]), head)
+    grown = _growth(model, change, stored_as(body[0]), stored_as(last[0]), head)
     changed = rewrite(program, restore)
     needs = program.footprint
     return replace(changed, footprint=replace(needs, weight_bytes=needs.weight_bytes + grown))
 
 
-def _growth(
-    model: Model, change: Change, body: Stored, last: Stored, head: bool | None
-) -> int:
+def _growth(model: Model, change: Change, body: Stored, last: Stored, head: bool | None) -> int:
     """Bytes that the weights of the whole model gain.
 
     What is stored alike is rounded up as one, as the compiler does. A head that is the table of
@@ -105,9 +103,7 @@ def _difference(matrices: Matrices, before: Stored, change: Change) -> int:
 
 def _restored(moment: Moment, stored: Stored) -> Moment:
     """A linear layer whose matrices are stored otherwise."""
-    shape = moment.shape
-    if not isinstance(shape, MatmulShape):
-        raise ValueError(f"{moment.name}: a linear layer without the shape of a product: {shape}")
+    shape = product_shape(moment)
     had_scales = stored_as(moment).channels
     reads: list[Tensor] = []
     for tensor in moment.reads:
@@ -134,8 +130,13 @@ def _restored(moment: Moment, stored: Stored) -> Moment:
     )
 
 
+def product_shape(moment: Moment) -> MatmulShape:
+    """The shape of a linear layer; ValueError where it has that of something else."""
+    if not isinstance(moment.shape, MatmulShape):
+        raise ValueError(f"{moment.name}: a linear layer, but its shape is {moment.shape}")
+    return moment.shape
+
+
 def outputs(moment: Moment) -> int:
     """Values that a product gives, before anything that is fused with it."""
-    shape = moment.shape
-    assert isinstance(shape, MatmulShape)
-    return moment.counts.macs // shape.k
+    return moment.counts.macs // product_shape(moment).k
