@@ -16,9 +16,9 @@ FUSIONS = ("qkv", "gate_up", "attention", "epilogue", "residual_norm", "cache")
 def with_fusions(
     runtime: Runtime, kind: str, fuse: str | None, no_fuse: str | None
 ) -> tuple[Runtime, list[str]]:
-    """The runtime that fuses on this kind of machine what `fuse` lists, and not what `no_fuse` does.
+    """The runtime that on this kind of machine fuses `fuse` too, and does not fuse `no_fuse`.
 
-    Lists are names of FUSIONS with commas. Second: a note on what is other than the runtime does
+    Both are names of FUSIONS with commas. Second: a note on what is other than the runtime does
     by itself. Fused attention is then taken for any type and length; not fused, it is two batched
     products with a softmax. Kernels keep the efficiencies of the runtime, whether or not it has
     ever had such a kernel. InputError: an unknown name, one in both lists.

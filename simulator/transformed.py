@@ -44,7 +44,7 @@ def transformed_program(
     pruning = _pruning(scenario)
     if pruning is not None:
         program = prune(program, pruning, model)
-        notes.append(_density_note(program, pruning))
+        notes.append(_density_note(program, pruning, profile))
     plan = Quantization(
         weights=scenario.weight_dtype,
         head=scenario.quantize_head,
@@ -106,7 +106,7 @@ def _layers(text: str) -> int | tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _density_note(program: Program, plan: Pruning) -> str:
+def _density_note(program: Program, plan: Pruning, profile: Profile) -> str:
     effective = sum(
         repeat.count * moment.effective_macs
         for step in program.passes
@@ -115,9 +115,15 @@ def _density_note(program: Program, plan: Pruning) -> str:
     )
     macs = program.counts.macs
     share = effective / macs if macs else 1.0
+    skips = f"but {profile.name} does all of them, unless its runtime skips zeros"
+    if plan.storage == "none":
+        skips = "but zeros that are stored are multiplied too"
+    if plan.storage == "2:4":
+        halved = program.dtype in profile.width.sparse_2_4
+        skips = f"{profile.name} {'halves' if halved else 'does not halve'} their time"
     return (
-        f"{plan.density:g} of the weights are not zero ({plan.storage}): {share:.0%} of the "
-        "multiplications matter, and a machine or runtime that cannot skip the others does all"
+        f"{plan.density:g} of the weights are not zero (sparse format {plan.storage}): {share:.0%} "
+        f"of the multiplications matter; {skips}"
     )
 
 

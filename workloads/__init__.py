@@ -34,7 +34,17 @@ if TYPE_CHECKING:
         Segment,
         Tensor,
     )
-    from workloads.transforms import Fusion, fuse, split_heads
+    from workloads.transforms import (
+        Fusion,
+        Pruning,
+        Quantization,
+        drop_layers,
+        fuse,
+        prune,
+        prune_heads,
+        quantize,
+        split_heads,
+    )
 
 _WHERE = {
     "compile": ("compile_forward",),
@@ -59,7 +69,17 @@ _WHERE = {
         "Segment",
         "Tensor",
     ),
-    "transforms": ("Fusion", "fuse", "split_heads"),
+    "transforms": (
+        "Fusion",
+        "Pruning",
+        "Quantization",
+        "drop_layers",
+        "fuse",
+        "prune",
+        "prune_heads",
+        "quantize",
+        "split_heads",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
@@ -78,16 +98,22 @@ __all__ = [
     "OperationCounts",
     "Pass",
     "Program",
+    "Pruning",
+    "Quantization",
     "Repeat",
     "RowShape",
     "Segment",
     "Tensor",
     "compile_forward",
+    "drop_layers",
     "flatten",
     "fuse",
     "list_models",
     "load_model",
     "program_from_graph",
+    "prune",
+    "prune_heads",
+    "quantize",
     "split_heads",
     "to_networkx",
 ]

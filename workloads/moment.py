@@ -85,8 +85,8 @@ WEIGHT_FORMAT_BYTES: dict[str, tuple[int, int]] = {
     "q5_k_m": (5690, 8000),
 }
 """Quantized storage of weights. Blocks: structures of ggml-common.h (llama.cpp); groups of 32,
-64 or 128 with one 16-bit scale. Mixtures: bits per weight that llama-quantize prints for Llama models,
-to about 1 %."""
+64 or 128 with one 16-bit scale. Mixtures: bits per weight that llama-quantize prints for Llama
+models, to about 1 %."""
 
 
 def storage_bytes(elements: int, dtype: str) -> int:
