@@ -28,17 +28,23 @@ def quantize_cache(program: Program, values: str) -> Program:
     cost. InputError: a cache that is not in the program's dtype any more.
     """
     bits = DTYPE_BITS[program.dtype]
-    for segment in distinct_segments(program):
-        for tensor in (t for m in segment.moments for t in (*m.reads, *m.writes)):
-            if tensor.role == "kv_cache" and tensor.bytes != -(-tensor.elements * bits // 8):
-                raise InputError(
-                    f"kv_dtype = {values}: {tensor.name} is not in {program.dtype}; "
-                    "a cache can be quantized once, before its heads are split"
-                )
+    cached = [
+        t
+        for segment in distinct_segments(program)
+        for moment in segment.moments
+        for t in (*moment.reads, *moment.writes)
+        if t.role == "kv_cache"
+    ]
+    # pieces of a split tensor are a byte more or less than their elements, all together are not
+    if 8 * sum(t.bytes + 1 for t in cached) < bits * sum(t.elements for t in cached):
+        raise InputError(
+            f"kv_dtype = {values}: {cached[0].name} is not in {program.dtype} any more; a cache "
+            "can be quantized once"
+        )
     changed = rewrite(program, lambda segment: _in_segment(segment, values))
     needs = program.footprint
-    cached = storage_bytes(needs.kv_cache_bytes * 8 // bits, values)
-    return replace(changed, footprint=replace(needs, kv_cache_bytes=cached))
+    size = storage_bytes(needs.kv_cache_bytes * 8 // bits, values)
+    return replace(changed, footprint=replace(needs, kv_cache_bytes=size))
 
 
 def _in_segment(segment: Segment, values: str) -> Segment:
