@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Literal
 
 import networkx as nx
 from hypothesis import given, settings
@@ -25,23 +26,26 @@ from workloads import (
 )
 from workloads.stored import CHANNEL_FORMATS
 from workloads.transforms import copy_caches
-from workloads.transforms.quantize import KV_FORMATS
+from workloads.transforms.quantization import KV_FORMATS
 from workloads.transforms.rewrite import distinct_segments
 
-Step = Callable[[Program, Model], Program]
+Step = Quantization | Pruning | Fusion | Literal["copy_caches", "split_heads"]
+
+
+def applied(program: Program, model: Model, step: Step) -> Program:
+    if isinstance(step, Quantization):
+        return quantize(program, step, model)
+    if isinstance(step, Pruning):
+        return prune(program, step, model)
+    if isinstance(step, Fusion):
+        return fuse(program, step)
+    return copy_caches(program) if step == "copy_caches" else split_heads(program)
+
 
 CPU = load_profile("amd-epyc-7763-1s")
 GPU = load_profile("nvidia-h100-sxm5-80gb")
 
 WEIGHTS = ("int8", "fp8", "int4", "int4-g64", "q4_0", "q4_k_m", *CHANNEL_FORMATS)
-
-
-def weights(plan: Quantization) -> Step:
-    return lambda program, model: quantize(program, plan, model)
-
-
-def pruning(plan: Pruning) -> Step:
-    return lambda program, model: prune(program, plan, model)
 
 
 quantizations = st.builds(
@@ -59,25 +63,17 @@ prunings = st.one_of(
 @st.composite
 def sequences(draw: st.DrawFn) -> list[Step]:
     """Some transforms in any order, each at most once; weights are written out at the end."""
-    parts: list[tuple[str, Step]] = []
-    if draw(st.booleans()):
-        parts.append(("weights", weights(draw(quantizations))))
-    if draw(st.booleans()):
-        parts.append(("prune", pruning(draw(prunings))))
-    if draw(st.booleans()):
-        kv = Quantization(kv=draw(st.sampled_from(KV_FORMATS)))
-        parts.append(("cache", weights(kv)))
-    if draw(st.booleans()):
-        parts.append(("copy", lambda program, _: copy_caches(program)))
-    fusion = draw(fusions)
-    if draw(st.booleans()):
-        parts.append(("fuse", lambda program, _: fuse(program, fusion)))
-    if draw(st.booleans()):
-        parts.append(("split", lambda program, _: split_heads(program)))
-    steps = [step for _, step in draw(st.permutations(parts))]
-    if draw(st.booleans()):
-        steps.append(weights(Quantization(dequantize=True)))
-    return steps
+    some: list[Step] = [
+        draw(quantizations),
+        draw(prunings),
+        Quantization(kv=draw(st.sampled_from(KV_FORMATS))),
+        draw(fusions),
+        "copy_caches",
+        "split_heads",
+    ]
+    wanted = [step for step in some if draw(st.booleans())]
+    steps = list(draw(st.permutations(wanted)))
+    return [*steps, Quantization(dequantize=True)] if draw(st.booleans()) else steps
 
 
 def components(program: Program) -> list[int]:
@@ -98,13 +94,13 @@ def graph_of(segment: tuple[int, tuple[tuple[int, int], ...]]) -> nx.DiGraph[int
     return graph
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(programs(), sequences())
 def test_any_sequence_keeps_what_it_must(drawn: tuple[Model, Program], steps: list[Step]) -> None:
     model, program = drawn
     found = program
     for step in steps:
-        found = step(found, model)
+        found = applied(found, model, step)
     # products are all there, pass by pass; arithmetic beside them only grows
     for before, after in zip(program.passes, found.passes, strict=True):
         assert after.counts.macs == before.counts.macs
@@ -112,10 +108,12 @@ def test_any_sequence_keeps_what_it_must(drawn: tuple[Model, Program], steps: li
         assert after.counts.special_ops >= before.counts.special_ops
         assert sum(m.effective_macs for r in after.repeats for m in r.segment.moments) > 0
     # edges go forward (Segment checks it), and nothing that was connected fell apart
-    if not any(r.segment.name.startswith(("first", "last")) for r in found.passes[0].repeats):
-        moved = any(m.name.startswith("next_") for s in distinct_segments(found) for m in s.moments)
-        if not moved:
-            assert components(found) == components(program)
+    moved = any(isinstance(step, Fusion) and step.residual_norm for step in steps)
+    if not moved:
+        # one quantization may serve two pieces that read the same rows
+        pieces = zip(components(found), components(program), strict=True)
+        assert all(after <= before for after, before in pieces)
+        assert len(distinct_segments(found)) == len(distinct_segments(program))
     for segment in distinct_segments(found):
         for moment in segment.moments:
             sizes = [t.bytes for t in (*moment.reads, *moment.writes)]
@@ -123,16 +121,16 @@ def test_any_sequence_keeps_what_it_must(drawn: tuple[Model, Program], steps: li
             assert min(moment.counts.macs, moment.counts.vector_ops, moment.counts.special_ops) >= 0
     needs = found.footprint
     assert min(needs.weight_bytes, needs.kv_cache_bytes, needs.activation_bytes) >= 0
-    # each pass shares its segments with the others as before, up to two more for moved norms
+    # a norm that moves across borders makes of one segment a first, a usual and a last one
     assert len(distinct_segments(found)) <= 3 * len(distinct_segments(program))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(programs(), sequences(), st.sampled_from(["pytorch-eager", "ideal"]))
 def test_any_sequence_runs(drawn: tuple[Model, Program], steps: list[Step], runtime: str) -> None:
     model, program = drawn
     for step in steps:
-        program = step(program, model)
+        program = applied(program, model, step)
     for profile in (CPU, GPU):
         run = simulate(program, profile, runtime)
         assert run.latency_s > 0
@@ -141,7 +139,7 @@ def test_any_sequence_runs(drawn: tuple[Model, Program], steps: list[Step], runt
             assert bound <= run.latency_s * (1 + 1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     programs().filter(lambda drawn: drawn[1].dtype != "int4"),
     st.sampled_from([w for w in WEIGHTS if w not in CHANNEL_FORMATS]),

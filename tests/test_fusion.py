@@ -29,6 +29,19 @@ ALL = Fusion(
 )
 
 
+def is_weight(name: str) -> bool:
+    return name.endswith((".weight", ".bias"))
+
+
+def weight_bytes(program: Program) -> int:
+    """Bytes of weights that all moments of a program read, but for tables of angles.
+
+    These are read by the rotations of queries and of keys, and once by the two as one.
+    """
+    moments = (m for i in program.instances() for m in i.segment.moments)
+    return sum(t.bytes for m in moments for t in m.reads if is_weight(t.name))
+
+
 def names(program: Program, segment: str, pass_index: int = 0) -> list[str]:
     (found,) = (r for r in program.passes[pass_index].repeats if r.segment.name == segment)
     return [moment.name for moment in found.segment.moments]
@@ -192,6 +205,8 @@ def test_fusion_conserves_counts_and_order(case: tuple[Model, Program], fusion: 
     _, program = case
     fused = fuse(program, fusion)
     assert counts_by_pass(fused) == counts_by_pass(program)
+    assert weight_bytes(fused) == weight_bytes(program)
+    assert fused.footprint.weight_bytes == program.footprint.weight_bytes
     flat = flatten(fused)
     for number, following in enumerate(flat.successors):
         assert all(number < consumer for consumer in following)

@@ -3,8 +3,8 @@
 from workloads.transforms.caches import copy_caches
 from workloads.transforms.fusion import Fusion, fuse
 from workloads.transforms.heads import split_heads
-from workloads.transforms.prune import Pruning, drop_layers, prune, prune_heads
-from workloads.transforms.quantize import Quantization, quantize
+from workloads.transforms.pruning import Pruning, drop_layers, prune, prune_heads
+from workloads.transforms.quantization import Quantization, quantize
 
 __all__ = [
     "Fusion",

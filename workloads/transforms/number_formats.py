@@ -52,7 +52,7 @@ def quantize_activations(segment: Segment, kind: str) -> Segment:
             for p in producers.get(position, [])
             if any(t.name in wanted for t in segment.moments[p].writes)
         )
-        key = (tuple(t.name for t in sources), writers)
+        key = (tuple((t.name, t.elements) for t in sources), writers)
         if key not in known:
             known[key] = len(found)
             name = _free(f"{sources[0].name}_{kind}", names)

@@ -19,7 +19,7 @@ from workloads.transforms.rewrite import distinct_segments, rewrite
 
 
 def quantize_cache(program: Program, values: str) -> Program:
-    """Every tensor of the cache is stored as `values`, one of quantize.KV_FORMATS.
+    """Every tensor of the cache is stored as `values`, one of quantization.KV_FORMATS.
 
     Who appends packs what is new (`packing_ops` each, and a division a block), who reads unpacks
     all that it reads (`unpacking_ops` each). Both are vector operations of the moment itself:

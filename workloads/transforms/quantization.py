@@ -13,8 +13,8 @@ from workloads.errors import InputError, nearest, shown
 from workloads.footprint import peak_activation_bytes
 from workloads.moment import Moment, Program
 from workloads.stored import Stored, bits_per_value, stored_format
-from workloads.transforms.quantize_cache import quantize_cache
-from workloads.transforms.quantize_moments import dequantize_weights, quantize_activations
+from workloads.transforms.cache_formats import quantize_cache
+from workloads.transforms.number_formats import dequantize_weights, quantize_activations
 from workloads.transforms.rewrite import distinct_segments, rewrite, with_activation_bytes
 from workloads.transforms.storage import HEAD, is_chosen, store, stored_as
 
@@ -54,7 +54,7 @@ class Quantization:
 def quantize(program: Program, plan: Quantization, model: Model) -> Program:
     """The program as `plan` says; `model` is what it was compiled from, for the footprint.
 
-    MACs are conserved, vector operations grow: see `quantize_cache`, `quantize_moments` and, for
+    MACs are conserved, vector operations grow: see `cache_formats`, `number_formats` and, for
     scales of channels, `storage.store`. InputError: a name that is not known, weights or a cache
     that are quantized already, activations narrower than the weights that they meet.
     """
