@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
 
 from tests.programs import moment
+from tests.random_models import models
 from workloads import (
     InputError,
     Model,
@@ -13,10 +15,11 @@ from workloads import (
     Quantization,
     compile_forward,
     fuse,
+    list_models,
     load_model,
     quantize,
 )
-from workloads.matrices import body_matrices, head_matrix
+from workloads.matrices import _number, _products, _width, body_matrices, head_matrix
 from workloads.moment import WEIGHT_FORMAT_BYTES, MatmulShape, RowShape
 from workloads.stored import CHANNEL_FORMATS, Stored
 from workloads.transforms.fusion import Fusion
@@ -268,21 +271,25 @@ def test_nothing_is_quantized_twice() -> None:
             quantize(once, plan, MODEL)
 
 
-def test_channels_of_stored_matrices_of_every_bundled_model() -> None:
+def values(model: Model) -> int:
+    """Weights of all matrices but the head's, from the rows and depths of what is multiplied."""
+    found = 0
+    for count, product in _products(model):
+        assert isinstance(product.shape, MatmulShape)
+        found += count * _width(product) * _number(model, product) * product.shape.k
+    return found
+
+
+def test_channels_of_every_bundled_model() -> None:
     """The enumeration of rows multiplies out to the values that are counted by formula."""
-    from workloads import list_models
-    from workloads.matrices import _number, _products, _width
-
-    def values(model: Model) -> int:
-        found = 0
-        for count, product in _products(model):
-            assert isinstance(product.shape, MatmulShape)
-            found += count * _width(product) * _number(model, product) * product.shape.k
-        return found
-
     for name in list_models():
         model = load_model(name)
         assert body_matrices(model).elements == values(model), name
+
+
+@given(models())
+def test_channels_of_any_model(model: Model) -> None:
+    assert body_matrices(model).elements == values(model)
 
 
 def test_bytes_of_values_and_scales() -> None:

@@ -96,7 +96,7 @@ class Model(BaseModel):
     `adaptive_clusters` of rare ones; the logits of the rare tokens themselves are not counted.
     `notes` are assumptions that a reader must be told.
 
-    Not modelled: dropout (inference), quantized activations.
+    Not modelled: dropout (inference).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

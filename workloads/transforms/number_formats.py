@@ -34,39 +34,34 @@ def quantize_activations(segment: Segment, kind: str) -> Segment:
     then in `kind`, with one multiplication of each output by the scale of its row. Layers whose
     weights are wider than `kind`, or that read something else than activations, stay.
     """
-    moments = list(segment.moments)
-    edges = set(segment.edges)
-    producers: dict[int, list[int]] = {}
-    for producer, consumer in segment.edges:
-        producers.setdefault(consumer, []).append(producer)
-    known: dict[tuple[object, ...], int] = {}
-    found: list[tuple[Moment, int, tuple[int, ...], list[int]]] = []
+    moments, edges = list(segment.moments), set(segment.edges)
     names = {t.name for m in segment.moments for t in (*m.reads, *m.writes)}
+    found: dict[tuple[object, ...], Insertion] = {}
     for position, moment in enumerate(segment.moments):
         sources = _sources(moment)
         if not sources or not _narrow(moment, kind):
             continue
-        wanted = {t.name for t in sources}
-        writers = tuple(
-            p
-            for p in producers.get(position, [])
-            if any(t.name in wanted for t in segment.moments[p].writes)
-        )
+        writers = _writers(segment, position, {t.name for t in sources})
         key = (tuple((t.name, t.elements) for t in sources), writers)
-        if key not in known:
-            known[key] = len(found)
-            name = _free(f"{sources[0].name}_{kind}", names)
-            rows = _rows(moment, sources)
-            found.append((_quantizing(moment, sources, rows, kind, name), position, writers, []))
-        made, _, _, consumers = found[known[key]]
-        consumers.append(position)
-        moments[position] = _in_kind(moment, len(sources), made.writes[0], kind)
+        if key not in found:
+            made = _quantizing(moment, sources, kind, _free(f"{sources[0].name}_{kind}", names))
+            found[key] = Insertion(made, position, writers, ())
+        first = found[key]
+        found[key] = replace(first, consumers=(*first.consumers, position))
+        moments[position] = _in_kind(moment, len(sources), first.moment.writes[0], kind)
         others = {t.name for t in moment.reads[len(sources) :]}
-        for writer in writers:
-            if not any(t.name in others for t in segment.moments[writer].writes):
-                edges.discard((writer, position))
-    insertions = [Insertion(m, at, before, tuple(after)) for m, at, before, after in found]
-    return insert(segment, moments, edges, insertions) if found else segment
+        still = _writers(segment, position, others)
+        edges -= {(writer, position) for writer in writers if writer not in still}
+    return insert(segment, moments, edges, list(found.values())) if found else segment
+
+
+def _writers(segment: Segment, position: int, names: set[str]) -> tuple[int, ...]:
+    """Positions of the moments that one waits for because they write one of `names`."""
+    return tuple(
+        producer
+        for producer, consumer in segment.edges
+        if consumer == position and any(t.name in names for t in segment.moments[producer].writes)
+    )
 
 
 def _sources(moment: Moment) -> tuple[Tensor, ...]:
@@ -99,9 +94,8 @@ def _free(name: str, taken: set[str]) -> str:
     return free
 
 
-def _quantizing(
-    moment: Moment, sources: tuple[Tensor, ...], shape: RowShape, kind: str, name: str
-) -> Moment:
+def _quantizing(moment: Moment, sources: tuple[Tensor, ...], kind: str, name: str) -> Moment:
+    shape = _rows(moment, sources)
     elements = sum(t.elements for t in sources)
     written = storage_bytes(elements, kind) + SCALE_BYTES * shape.rows
     return Moment(
