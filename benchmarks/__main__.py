@@ -22,6 +22,8 @@ from simulator import engine
 from simulator.cases import Case
 from simulator.demand import Demand
 from simulator.engine import Plan
+from simulator.engine.columns import Columns
+from simulator.engine.stream import Stream
 from simulator.predict import Predictor
 from simulator.sharing import RATE_ONE
 
@@ -112,8 +114,8 @@ def engine_rates(console: Console) -> bool:
 def events() -> None:
     """In order, one event a moment: asserted, because it holds on every machine."""
     graph, demands = random_job(1000)
-    columns = engine._Columns(len(demands))
-    machine = engine._Stream(graph, demands, Plan(64, 10**9, RATE_ONE), columns)
+    columns = Columns(len(demands))
+    machine = Stream(graph, demands, Plan(64, 10**9, RATE_ONE), columns)
     machine.start()
     steps = 0
     while machine.environment.peek() != float("inf"):

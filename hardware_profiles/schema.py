@@ -8,14 +8,17 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     StringConstraints,
     field_validator,
     model_validator,
 )
 
+from hardware_profiles.links import HostLink, Link, LinkName, link_problems
+from hardware_profiles.tables import Count as Count
+from hardware_profiles.tables import Source as Source
+from hardware_profiles.tables import Sourced as Sourced
+from hardware_profiles.tables import Table as Table
 from hardware_profiles.units import (
     Bytes,
     BytesPerSecond,
@@ -44,24 +47,10 @@ def _known_dtypes(by_dtype: Mapping[str, float]) -> Mapping[str, float]:
 
 _DTYPES_KNOWN = AfterValidator(_known_dtypes)
 
-Source = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8)]
 Positive = Annotated[float, Field(gt=0, le=1e9, strict=True, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(gt=0, le=10_000_000, strict=True)]
 Width = Annotated[Mapping[str, Positive], _DTYPES_KNOWN]
 """Per core and cycle, by dtype."""
-
-
-class Table(BaseModel):
-    """A table of a profile: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Sourced(Table):
-    """A table with numbers, which must say where they come from."""
-
-    source: Source
 
 
 class Cores(Sourced):
@@ -102,7 +91,7 @@ class Widths(Sourced):
     of every four weights are zero.
     """
 
-    matrix: Width = {}
+    matrix: Width = Field(default={})
     vector: Width
     special: Width
     sparse_2_4: tuple[str, ...] = ()
@@ -220,6 +209,9 @@ class Profile(Table):
     peak: Peak | None = None
     power: Power | None = None
     measured: Measured | None = None
+    links: Mapping[LinkName, Link] = {}
+    """Links to other devices by name; "network" leaves the node, the others are inside one."""
+    host_link: HostLink | None = None
     host_clock: Clock | None = None
     """Clock of the processor that dispatches, where it is not this one."""
     kernels: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$", max_length=40)] | None = None
@@ -246,6 +238,7 @@ def problems(profile: Profile) -> Iterator[str]:
         return
     yield from _memory_problems(profile)
     yield from _peak_problems(profile)
+    yield from link_problems(profile.links)
 
 
 def _memory_problems(profile: Profile) -> Iterator[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from simulator.attribution import CAUSES, moment_core_cycles
-from workloads.moment import STAGES, AttentionShape, ElementShape, MatmulShape
+from workloads.moment import STAGES, AttentionShape, CollectiveShape, ElementShape, MatmulShape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +81,9 @@ def shape_text(shape: Shape) -> str:
         return f"{heads}, {shape.q_len} on {shape.kv_len}{kind}"
     if isinstance(shape, ElementShape):
         return str(shape.elements)
+    if isinstance(shape, CollectiveShape):
+        nodes = f" on {shape.nodes} nodes" if shape.nodes > 1 else ""
+        return f"{shape.bytes} bytes, {shape.ranks} ranks{nodes}"
     return f"{shape.rows} x {shape.columns}"
 
 
@@ -150,6 +154,8 @@ def as_json(run: Run, notes: Sequence[str] = ()) -> dict[str, Any]:
         "tokens": first.tokens,
         "context": first.context,
         "passes": len(run.program.passes),
+        "devices": run.program.layout.devices,
+        "parallel": dataclasses.asdict(run.program.layout),
         "latency_s": run.latency_s,
         "ttft_s": run.ttft_s,
         "tpot_s": run.tpot_s,

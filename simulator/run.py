@@ -109,7 +109,9 @@ class Run:
     @property
     def tokens_per_s(self) -> float | None:
         """Generated tokens of all sequences per second of the whole run; None without any."""
-        chosen = sum(m.kind == "sample" for m in self.moments) * self.program.batch
+        layout = self.program.layout
+        times = sum(m.kind == "sample" for m in self.moments) // layout.micro_batches
+        chosen = times * self.program.batch * layout.data
         return chosen / self.latency_s if chosen else None
 
     @cached_property
@@ -154,12 +156,13 @@ class Run:
 
     def _roofline_s(self) -> float:
         moved = sum(t.dram_bytes for t in self.job.traffic)
-        seconds = moved / self.profile.memory["dram"].bandwidth_bytes_per_s
-        return max(seconds, self._arithmetic_s)
+        devices = self.trace.device_count
+        rate = self.profile.memory["dram"].bandwidth_bytes_per_s
+        return max(moved / rate, self._arithmetic_s) / devices
 
     @cached_property
     def _arithmetic_s(self) -> float:
-        """All products at the dense peaks of their types; 0 where the machine lacks one of them.
+        """All products on one device at the dense peaks of their types; 0 where it lacks one.
 
         Products that the machine need not do (2:4, zeros that are skipped) are not counted.
         """
@@ -180,22 +183,26 @@ class Run:
 
         `mfu`: matrix FLOPs against the dense peaks of their dtypes (0 where one has no unit);
         `memory_bandwidth`: DRAM bytes against the datasheet; `cores_busy`: cores that hold a
-        moment; `host`: the dispatching thread.
+        moment; `host`: the dispatching thread; `link`: time in which something goes over it. With
+        several devices the mean of all.
         """
-        latency = self.latency_s
-        if not latency:
-            return {"mfu": 0.0, "memory_bandwidth": 0.0, "cores_busy": 0.0, "host": 0.0}
         trace, profile = self.trace, self.profile
+        latency = self.latency_s * trace.device_count
+        if not latency:
+            return dict.fromkeys(("mfu", "memory_bandwidth", "cores_busy", "host", "link"), 0.0)
         held = sum(
             len(c) * (r - i)
             for c, r, i in zip(trace.cores, trace.retired, trace.issued, strict=True)
         )
+        linked = sum(trace.retired[i] - trace.issued[i] for i in trace.readers)
+        cycles = trace.cycles * trace.device_count
         moved = sum(t.dram_bytes for t in self.job.traffic)
         return {
             "mfu": self._arithmetic_s / latency,
             "memory_bandwidth": moved / profile.memory["dram"].bandwidth_bytes_per_s / latency,
-            "cores_busy": held / (trace.core_count * trace.cycles),
-            "host": sum(trace.dispatch_cycles) / trace.cycles,
+            "cores_busy": (held - linked) / (trace.core_count * cycles),
+            "host": sum(trace.dispatch_cycles) / cycles,
+            "link": linked / cycles,
         }
 
     @property

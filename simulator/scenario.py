@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from simulator.run import Run
     from simulator.runtime import Runtime
     from workloads.model import Model
-    from workloads.moment import Program
+    from workloads.moment import Parallel, Program
 
 _PROMPT = 128
 """Tokens to read where nothing is said."""
@@ -23,7 +23,8 @@ class Scenario:
 
     `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
-    host may be measured (some seconds, once).
+    host may be measured (some seconds, once). `..._parallel`: over how many devices of that kind
+    the model is spread, see workloads.transforms.spread; `batch` is that of all together.
 
     Transforms, see workloads.transforms: `weight_dtype` to `activation_dtype` are those of
     Quantization; `prune` "2:4", or a `density` stored in a `sparse_format`; `prune_heads` of each
@@ -53,6 +54,25 @@ class Scenario:
     no_fuse: str | None = None
     threads: int | None = None
     probe: bool = True
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: int = 1
+    micro_batches: int = 1
+    sequence_parallel: bool = False
+
+    @property
+    def layout(self) -> Parallel:
+        """Over how many devices the run is spread, in each way."""
+        from workloads.moment import Parallel
+
+        return Parallel(
+            self.tensor_parallel,
+            self.pipeline_parallel,
+            self.data_parallel,
+            self.expert_parallel,
+            self.micro_batches,
+        )
 
     def prepared(self, progress: Callable[[str], None] | None = None) -> Prepared:
         """The scenario with its files read and what was not said filled in.
@@ -107,8 +127,9 @@ class Prepared:
 def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
     from simulator.fusions import with_fusions
     from simulator.runtime import default_runtime, load_runtime
-    from simulator.transformed import transformed_model, transformed_program
+    from simulator.transformed import transformed_model, transformed_program, with_conversions
     from workloads import InputError, compile_forward
+    from workloads.transforms import batch_of_part, spread
 
     model, changes = transformed_model(scenario, model)
     assumed = []
@@ -127,13 +148,15 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
         assumed.append(f"--runtime {runtime}")
     program = compile_forward(
         model,
-        batch=scenario.batch,
+        batch=batch_of_part(scenario.batch, scenario.layout),
         prompt=prompt,
         context=scenario.context,
         generate=scenario.generate,
         dtype=dtype,
     )
     program, more = transformed_program(scenario, program, model, profile)
+    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
+    program = with_conversions(scenario, program, model, profile)
     software = load_runtime(runtime)
     software, fusions = with_fusions(software, profile.kind, scenario.fuse, scenario.no_fuse)
     done = (*changes, *more, *fusions)

@@ -34,10 +34,7 @@ def transformed_model(scenario: Scenario, model: Model) -> tuple[Model, list[str
 def transformed_program(
     scenario: Scenario, program: Program, model: Model, profile: Profile
 ) -> tuple[Program, list[str]]:
-    """The program with its weights pruned, then quantized.
-
-    InputError also for activations in a type that the machine has no unit for.
-    """
+    """The program with its weights pruned, then weights and cache quantized."""
     from workloads.transforms import Quantization, prune, quantize
 
     notes = []
@@ -48,16 +45,31 @@ def transformed_program(
     plan = Quantization(
         weights=scenario.weight_dtype,
         head=scenario.quantize_head,
-        dequantize=scenario.dequantize,
         kv=scenario.kv_dtype,
-        activations=scenario.activation_dtype,
     )
     if plan != Quantization():
         before, program = program, quantize(program, plan, model)
         notes += _size_notes(before, program)
+    return program, notes
+
+
+def with_conversions(
+    scenario: Scenario, program: Program, model: Model, profile: Profile
+) -> Program:
+    """The program, spread over its devices, with the moments that convert numbers on each.
+
+    These are activations quantized and weights written out. InputError also for activations in a
+    type that the machine has no unit for.
+    """
+    from workloads.transforms import Quantization, quantize
+
+    plan = Quantization(dequantize=scenario.dequantize, activations=scenario.activation_dtype)
+    if plan == Quantization():
+        return program
+    program = quantize(program, plan, model)
     if plan.activations is not None:
         _check_unit(plan.activations, profile)
-    return program, notes
+    return program
 
 
 def _pruning(scenario: Scenario) -> Pruning | None:

@@ -92,3 +92,24 @@ def test_fusions_reach_the_run() -> None:
 def test_what_cannot_be(options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         scenario(**options).prepared()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"weight_dtype": "int8-channel", "activation_dtype": "int8", "kv_dtype": "fp8"},
+        {"weight_dtype": "int4-g128", "dequantize": True, "prune_heads": 16},
+        {"prune": "2:4"},
+    ],
+)
+def test_a_part_of_a_spread_model_is_transformed_too(options: dict[str, Any]) -> None:
+    whole = scenario(on="nvidia-h200-sxm-141gb", **options).prepared().program
+    half = scenario(on="nvidia-h200-sxm-141gb", tensor_parallel=2, **options).prepared().program
+    assert 2 * half.counts.macs == whole.counts.macs
+    kinds = [{m.kind for i in p.instances() for m in i.segment.moments} for p in (whole, half)]
+    assert kinds[0] <= kinds[1]
+    # all but the norms and the scales of rows is divided
+    assert 2 * half.footprint.weight_bytes == pytest.approx(whole.footprint.weight_bytes, rel=1e-3)
+    for moment in (m for i in half.instances() for m in i.segment.moments):
+        if moment.kind == "quantize":
+            assert moment.reads[0].bytes == 2 * moment.reads[0].elements

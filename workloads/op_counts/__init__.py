@@ -20,6 +20,7 @@ from workloads.op_counts.attention import (
     attention_softmax,
     is_masked,
 )
+from workloads.op_counts.collective import COLLECTIVES, collective, sent_bytes
 from workloads.op_counts.elementwise import (
     ACTIVATIONS,
     Activation,
@@ -53,6 +54,7 @@ from workloads.op_counts.rows import (
 
 __all__ = [
     "ACTIVATIONS",
+    "COLLECTIVES",
     "TOKEN_BYTES",
     "Activation",
     "activation",
@@ -64,6 +66,7 @@ __all__ = [
     "attention_softmax",
     "cache_append",
     "capped",
+    "collective",
     "convolution",
     "copy",
     "embedding",
@@ -81,6 +84,7 @@ __all__ = [
     "rms_norm_counts",
     "rope",
     "sample",
+    "sent_bytes",
     "softmax",
     "softmax_counts",
     "top_k",

@@ -1,8 +1,9 @@
-"""Transforms: a program in, a program out, the matrix operation counts unchanged."""
+"""Program to program: what a runtime fuses, how work is cut up and spread over devices."""
 
 from workloads.transforms.caches import copy_caches
 from workloads.transforms.fusion import Fusion, fuse
 from workloads.transforms.heads import split_heads
+from workloads.transforms.parallel import batch_of_part, spread
 from workloads.transforms.pruning import Pruning, drop_layers, prune, prune_heads
 from workloads.transforms.quantization import Quantization, quantize
 
@@ -10,6 +11,7 @@ __all__ = [
     "Fusion",
     "Pruning",
     "Quantization",
+    "batch_of_part",
     "copy_caches",
     "drop_layers",
     "fuse",
@@ -17,4 +19,5 @@ __all__ = [
     "prune_heads",
     "quantize",
     "split_heads",
+    "spread",
 ]

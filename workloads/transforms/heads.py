@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from workloads.moment import (
     AttentionShape,
+    CollectiveShape,
     ElementShape,
     MatmulShape,
     Moment,
@@ -147,6 +148,8 @@ def _part_of_shape(shape: Shape, i: int, parts: int) -> Shape:
     if isinstance(shape, RowShape):
         rows = replace(shape, rows=share(shape.rows, i, parts))
         return _checked(rows, shape.rows, parts)
+    if isinstance(shape, CollectiveShape):
+        raise ValueError(f"{shape} cannot be split: its ranks move it together")
     elements = ElementShape(share(shape.elements, i, parts))
     return _checked(elements, shape.elements, parts)
 
