@@ -88,11 +88,11 @@ def prepare(
     InputError when the runtime does not run on this kind of machine or the model does not fit.
     """
     section = runtime.on(profile.kind)
-    check_fits(program, profile, must_hold)
     program = with_nodes(program, profile)
     if section.copies_caches:
         program = copy_caches(program)
     fused = fuse(program, fusion_of(section, program))
+    check_fits(fused, profile, must_hold)  # fused attention stores no scores
     flat = flatten(fused)
     levels = hierarchy(profile)
     traffic = run_traffic(fused.instances(), levels, warm or {})

@@ -60,6 +60,8 @@ class Scenario:
     expert_parallel: int = 1
     micro_batches: int = 1
     sequence_parallel: bool = False
+    stretch: bool = False
+    """Lengths beyond the model's own positions are allowed, as if it had more."""
 
     @property
     def layout(self) -> Parallel:
@@ -79,10 +81,17 @@ class Scenario:
 
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
+        return _filled(self, self.model(), self._profile(progress))
+
+    def model(self) -> Model:
+        """The model that is meant, with as many positions as are asked for where it may stretch."""
         from workloads import load_model
 
         model = load_model(self.workload)
-        return _filled(self, model, self._profile(progress))
+        asked = (self.context or self.prompt or 0) + self.generate + 1
+        if not self.stretch or asked <= model.max_positions or model.encoder is not None:
+            return model
+        return model.model_copy(update={"max_positions": asked})
 
     def run(self) -> Run:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
