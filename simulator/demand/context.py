@@ -25,7 +25,7 @@ _WIDER = {
 }
 """Where a machine has no unit for a type, its operands are widened to the next type that it has."""
 
-_ROW_KINDS = ("softmax", "layer_norm", "rms_norm", "embedding", "sample")
+_ROW_KINDS = ("softmax", "layer_norm", "rms_norm", "embedding", "sample", "quantize")
 
 
 def kernel_class(moment: Moment, profile: Profile) -> KernelName:
