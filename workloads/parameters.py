@@ -118,7 +118,9 @@ def layer_matrices(model: Model, kind: LayerKind) -> int:
     if not kind.experts:
         return total + inner * model.hidden * model.intermediate
     each = inner * model.hidden * model.expert_intermediate
-    shared = inner * model.hidden * model.shared_intermediate + model.hidden * model.shared_gate
+    shared = inner * model.hidden * model.shared_intermediate
+    if model.shared_intermediate:
+        shared += model.hidden * model.shared_gate
     return total + model.hidden * model.experts + model.experts * each + shared
 
 
