@@ -31,6 +31,11 @@ def check_options(scenario: Scenario) -> None:
             "--beams": beams > 1,
             "--context": scenario.context is not None,
         })  # fmt: skip
+        _exclude("--draft", "transforms of weights know one model; with two only --weight-dtype", {
+            "--prune": scenario.prune is not None,
+            "--density": scenario.density is not None,
+            "--quantize-head": scenario.quantize_head is not None,
+        })  # fmt: skip
     if scenario.chunk is not None and scenario.context is not None:
         raise InputError("--chunk and --context: a context has been read already; give one")
     if scenario.overlap and scenario.segment_length is None:
@@ -74,52 +79,41 @@ def program_of(
     scenario: Scenario, model: Model, prompt: int | None, dtype: str, section: OnDevice
 ) -> Program:
     """What `scenario` asks of `model`, with what is left to the runtime as its `section` says."""
-    from workloads.transforms import load_weights, spread
-
-    program = _compiled(scenario, model, prompt, dtype, section)
-    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
-    if scenario.cold is None:
-        return program
-
-    return load_weights(program, scenario.cold)
-
-
-def _compiled(
-    scenario: Scenario, model: Model, prompt: int | None, dtype: str, section: OnDevice
-) -> Program:
+    from workloads import compile_forward
     from workloads.transforms import batch_of_part
 
-    common: dict[str, Any] = {
-        "batch": batch_of_part(scenario.batch, scenario.layout),
-        "dtype": dtype,
-        "weight_dtype": scenario.weight_dtype,
-    }
+    batch = batch_of_part(scenario.batch, scenario.layout)
     if scenario.segment_length is not None:
         from workloads.segments import compile_segments
 
         return compile_segments(
             model, prompt=prompt or 1, length=scenario.segment_length, overlap=scenario.overlap,
-            **common,
+            batch=batch, dtype=dtype,
         )  # fmt: skip
     chunk = scenario.chunk
     if chunk is None:
         chunk = chunk_of(section, model, prompt)
+    options: dict[str, Any] = {
+        "batch": batch, "prompt": prompt, "generate": scenario.generate, "dtype": dtype,
+        "sample": scenario.sample, "chunk": chunk,
+        "expand_latents": bool(model.kv_rank) and section.expands_latents,
+    }  # fmt: skip
     if scenario.draft is not None:
-        return _speculative(scenario, model, prompt or 1, chunk, common)
-    from workloads import compile_forward
-
+        return _speculative(scenario, model, options)
     return compile_forward(
         model,
-        prompt=prompt,
         context=scenario.context,
-        generate=scenario.generate,
-        sample=scenario.sample,
         beams=scenario.beams,
         prompt_once=section.beam_prompt == "once",
-        chunk=chunk,
-        expand_latents=bool(model.kv_rank) and section.expands_latents,
-        **common,
+        **options,
     )
+
+
+def loaded(scenario: Scenario, program: Program) -> Program:
+    """The finished program, with the loading of its weights first if it starts cold."""
+    from workloads.transforms import load_weights
+
+    return program if scenario.cold is None else load_weights(program, scenario.cold)
 
 
 def chunk_of(section: OnDevice, model: Model, prompt: int | None) -> int | None:
@@ -129,9 +123,7 @@ def chunk_of(section: OnDevice, model: Model, prompt: int | None) -> int | None:
     return chunk if reads and chunk is not None and prompt and prompt > chunk else None
 
 
-def _speculative(
-    scenario: Scenario, model: Model, prompt: int, chunk: int | None, common: dict[str, Any]
-) -> Program:
+def _speculative(scenario: Scenario, model: Model, options: dict[str, Any]) -> Program:
     from workloads import load_model
     from workloads.speculative import LOOKUP, compile_speculative
 
@@ -140,11 +132,8 @@ def _speculative(
     return compile_speculative(
         model,
         draft,
-        prompt=prompt,
-        generate=scenario.generate,
+        weight_dtype=scenario.weight_dtype,
         drafts=DRAFT_TOKENS if scenario.draft_tokens is None else scenario.draft_tokens,
         acceptance=ACCEPTANCE if scenario.acceptance is None else scenario.acceptance,
-        sample=scenario.sample,
-        chunk=chunk,
-        **common,
+        **options,
     )

@@ -55,7 +55,7 @@ def test_beam_search_by_hand() -> None:
 def test_a_choice_adds_no_product() -> None:
     plain = compile_forward(GPT2, prompt=5, generate=3)
     for sample in ("top-k", "top-p"):
-        other = compile_forward(GPT2, prompt=5, generate=3, sample=sample)  # type: ignore[arg-type]
+        other = compile_forward(GPT2, prompt=5, generate=3, sample=sample)
         assert other.matrix_flops == plain.matrix_flops
         assert [p.chosen for p in other.passes] == [1, 1, 1]
 

@@ -281,6 +281,13 @@ def test_help_and_version() -> None:
         (("run", "bert-base", *A100, "--runtime", "pytorch-egaer"), "pytorch-eager"),
         (("run", "bert-base", *A100, "--dtype", "fp17"), "fp16"),
         (("run", "bert-base", *A100, "--weight-dtype", "in8"), "int8"),
+        (("run", "bert-base", *A100, "--kv-dtype", "fp17"), "fp8"),
+        (("run", "bert-base", *A100, "--weight-dtype", "fp8", "--activation-dtype", "fp8"), "unit"),
+        (("run", "bert-base", *A100, "--density", "50"), "50 % is 0.5"),
+        (("run", "bert-base", *A100, "--prune", "1:4"), "2:4"),
+        (("run", "bert-base", *A100, "--prune-heads", "12"), "12 heads"),
+        (("run", "bert-base", *A100, "--drop-layers", "12"), "1 to 11"),
+        (("run", "bert-base", *A100, "--fuse", "qvk"), "qkv"),
         (("run", "bert-base", *A100, "--prompt", "0"), "prompt = 0"),
         (("run", "bert-base", *A100, "--prompt", "-5"), "prompt = -5"),
         (("run", "bert-base", *A100, "--batch", "0"), "batch = 0"),
@@ -318,6 +325,20 @@ def test_help_and_version() -> None:
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:
     assert words in bad(*arguments)
+
+
+def test_transforms_are_options() -> None:
+    data = json.loads(
+        good(
+            *("run", "gpt2", *A100, "--context", "100", "--weight-dtype", "int8-channel"),
+            *("--quantize-head", "--kv-dtype", "int8", "--activation-dtype", "int8", "--prune"),
+            *("2:4", "--prune-heads", "4", "--drop-layers", "2", "--no-fuse", "attention"),
+            *("--fuse", "qkv", "--json", "-"),
+        ).stdout
+    )
+    said = " ".join(data["notes"])
+    for words in ("8 of 12 heads", "10 of 12 layers", "quantized weights", "fuses qkv"):
+        assert words in said
 
 
 def test_a_model_that_does_not_fit_leaves_no_file(tmp_path: Path) -> None:
@@ -444,3 +465,28 @@ assert not slow & set(sys.modules), sorted(slow & set(sys.modules))
 """
     result = process(code, "run", "bert-base", *A100)
     assert result.returncode == 0, result.stderr
+
+
+def test_speculation_says_what_it_gains_and_a_cold_start_what_it_costs() -> None:
+    options = ("--prompt", "16", "--generate", "9", "--draft", "lookup", "--cold", "host")
+    result = good("run", "gpt2-xl", *A100, *options, "--runtime", "kernel", "--json", "-")
+    assert "times as fast" in result.stderr
+    found = json.loads(result.stdout)
+    assert any(note.startswith("speculative decoding: ") for note in found["notes"])
+    # 3.1 GB over 0.8 of PCIe 4 x16
+    assert found["attribution_s"]["load"] == pytest.approx(3.115e9 / (0.8 * 31.5e9), rel=0.01)
+    assert found["ttft_s"] > found["attribution_s"]["load"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--beams", "2", "--draft", "gpt2"), "--draft and --beams"),
+        (("--sample", "best", "--generate", "2"), "sample = 'best': expected greedy"),
+        (("--cold", "tape"), "cold = 'tape': expected disk or host"),
+        (("--segment-length", "9999"), "gpt2 has max_positions = 1024"),
+        (("--chunk", "0"), "chunk = 0"),
+    ],
+)
+def test_ways_of_generating_that_do_not_go(options: tuple[str, ...], message: str) -> None:
+    assert message in bad("run", "gpt2", *A100, *options)

@@ -19,6 +19,11 @@ H100 = load_profile("nvidia-h100-sxm5-80gb")
 EPYC = load_profile("amd-epyc-7763-1s")
 
 
+def link_of(bandwidth: str) -> HostLink:
+    table = {"bus": "by hand", "bandwidth": bandwidth, "source": "written by hand"}
+    return HostLink.model_validate(table)
+
+
 def test_the_moment() -> None:
     program = load_weights(GPT2, "disk")
     moment = program.passes[0].repeats[0].segment.moments[0]
@@ -47,7 +52,7 @@ def test_nothing_begins_before_the_weights_are_there(program: Program, machine: 
 
 def test_from_the_host_by_hand() -> None:
     program = compile_forward(load_model("llama-2-7b"), prompt=8, generate=2, dtype="fp16")
-    link = HostLink(bandwidth="63 GB/s", source="written by hand")
+    link = link_of("63 GB/s")
     run = simulate(
         load_weights(program, "host"), H100.model_copy(update={"host_link": link}), "kernel"
     )
@@ -67,7 +72,7 @@ def test_the_slower_of_disk_and_link_counts() -> None:
     program = load_weights(GPT2, "disk")
     size = GPT2.footprint.weight_bytes
     for bandwidth, rate in (("63 GB/s", load.DISK_BYTES_PER_S), ("4 GB/s", 3.2e9)):
-        link = HostLink(bandwidth=bandwidth, source="written by hand")
+        link = link_of(bandwidth)
         run = simulate(program, H100.model_copy(update={"host_link": link}), "kernel")
         seconds = run.trace.seconds(run.attribution["load"])
         assert seconds == pytest.approx(100e-6 + size / rate, rel=1e-6)

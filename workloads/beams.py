@@ -10,6 +10,7 @@ from workloads.attention import cached_positions
 from workloads.errors import InputError, shown
 from workloads.moment import ElementShape, Moment, OperationCounts, Segment, Tensor
 from workloads.op_counts import TOKEN_BYTES
+from workloads.op_counts.common import tensor
 
 if TYPE_CHECKING:
     from workloads.layers import LayerKind
@@ -64,7 +65,7 @@ def gather_caches(model: Model, step: Step, kind: LayerKind, segment: Segment) -
     gathers: list[Moment] = []
     rest: list[Moment] = []
     crossed = {
-        t.name: t.bytes
+        t.name: t.elements
         for m in segment.moments
         for t in m.reads
         if t.role == "kv_cache" and t.name.startswith("cross_")
@@ -76,7 +77,7 @@ def gather_caches(model: Model, step: Step, kind: LayerKind, segment: Segment) -
             rest.append(moment)
             continue
         target = moment.writes[0]
-        size = target.bytes // step.tokens * positions
+        size = target.elements // step.tokens * positions
         gathers.append(_gather(target.name, size * step.gathers // step.beams, size, indices, step))
         # the append adds to what was gathered: it touches no byte of it, but has to follow
         after = Tensor(target.name, 0, "kv_cache")
@@ -85,14 +86,15 @@ def gather_caches(model: Model, step: Step, kind: LayerKind, segment: Segment) -
 
 
 def _gather(name: str, read: int, written: int, indices: Tensor, step: Step) -> Moment:
+    """`read` values of a cache become `written` ones, in the order that `indices` say."""
     return Moment(
         f"reorder_{name}",
         "copy",
         "decode",
-        ElementShape(max(1, written)),
+        ElementShape(written),
         step.dtype,
         OperationCounts(),
-        (Tensor(name, read, "kv_cache"), indices),
-        (Tensor(name, written, "kv_cache"),),
+        (tensor(name, read, step.dtype, "kv_cache"), indices),
+        (tensor(name, written, step.dtype, "kv_cache"),),
         group=REORDER,
     )

@@ -93,8 +93,8 @@ def compile_forward(
     there too, as the published module does (workloads.latent).
 
     InputError: sizes below 1, more positions than the model has, an unknown dtype, decoding with
-    an encoder, more than one pass without a head that chooses tokens. Not modelled: padding,
-    paged or quantized caches.
+    an encoder, more than one pass without a head that chooses tokens. Not modelled: padding, paged
+    caches. For a quantized cache or activations see `quantize`.
     """
     if logits not in (None, "all", "last"):
         raise InputError(f'logits = {shown(logits)}: expected "all" or "last"')

@@ -22,7 +22,7 @@ def compile_segments(
     length: int,
     overlap: int = 0,
     batch: int = 1,
-    dtype: Dtype = "fp32",
+    dtype: str = "fp32",
     weight_dtype: str | None = None,
 ) -> Program:
     """Passes "segment.1", "segment.2", ... over at most `length` of `prompt` positions each.

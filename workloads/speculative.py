@@ -80,10 +80,11 @@ def compile_speculative(
     drafts: int = 4,
     acceptance: float = 0.7,
     batch: int = 1,
-    dtype: Dtype = "fp32",
+    dtype: str = "fp32",
     weight_dtype: str | None = None,
     sample: Sampling = "greedy",
     chunk: int | None = None,
+    expand_latents: bool = False,
 ) -> Program:
     """The passes of a generation with `draft` (None: prompt lookup) proposing `drafts` tokens.
 
@@ -101,7 +102,10 @@ def compile_speculative(
     for which in (model, *([draft] if draft else [])):
         plan(which, batch, prompt, None, generate)  # refuses what does not fit
     choice = choice_of(sample, 1, model.vocab)
-    common: dict[str, Any] = {"batch": batch, "dtype": dtype, "weight_dtype": weight_dtype}
+    common: dict[str, Any] = {
+        "batch": batch, "dtype": dtype, "weight_dtype": weight_dtype,
+        "expand_latents": expand_latents,
+    }  # fmt: skip
     first = compile_forward(model, prompt=prompt, generate=1, chunk=chunk, sample=sample, **common)
     steps = list(rounds(prompt, generate, drafts, acceptance))
     name = f"{model.name} with {draft.name if draft else 'prompt lookup'}"
