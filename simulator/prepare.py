@@ -86,7 +86,8 @@ def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence
     # the matrices of two models are stored otherwise when they are compiled
     stored = scenario if scenario.draft is None else replace(scenario, weight_dtype=None)
     program, sizes = transformed_program(stored, program, model, profile)
-    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
+    if scenario.draft is None:  # two models are not spread, see simulator.requests
+        program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
     program = loaded(scenario, with_conversions(scenario, program, model, profile))
     return Prepared(
         scenario,

@@ -50,7 +50,7 @@ def check_options(scenario: Scenario) -> None:
             "--sample": scenario.sample != "greedy",
         })  # fmt: skip
 
-    if scenario.layout.devices > 1:
+    if scenario.layout.devices > 1 or scenario.micro_batches > 1:
         _exclude("several devices", "each is modelled on one device only", {
             "--beams": beams > 1,
             "--sample": scenario.sample != "greedy",
