@@ -111,7 +111,7 @@ class Run:
     def ttft_s(self) -> float | None:
         """Time to first token: from the start to the end of the pass that chooses it, or None.
 
-        Everything before it counts: all pieces of the prompt, a draft model's reading, loading.
+        Everything before it counts: all pieces of the prompt, and the loading of weights.
         """
         first = self._first_choice
         return None if first is None else self.trace.seconds(self.pass_end_cycles[first])
