@@ -18,6 +18,7 @@ from simulator.protocol import (
     threads_of,
     warm_roles,
 )
+from simulator.requests import chunk_of
 from simulator.run import simulate
 from simulator.runtime import list_runtimes, load_runtime
 from workloads import compile_forward, load_model
@@ -151,6 +152,7 @@ class Predictor:
             weight_dtype=case.weight_dtype,
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
+            chunk=chunk_of(load_runtime(runtime).on(profile.kind), model, lengths.get("prompt")),
             expand_latents=bool(model.kv_rank)
             and load_runtime(runtime).on(profile.kind).expands_latents,
         )
