@@ -25,6 +25,7 @@ from hardware_profiles.units import (
     FlopsPerSecond,
     Hertz,
     Seconds,
+    Joules,
     Watts,
     format_quantity,
 )
@@ -147,6 +148,27 @@ class Power(Sourced):
     tdp_watts: Watts = Field(alias="tdp")
 
 
+class Energy(Sourced):
+    """What work costs under a long load, for the clock that the power limit leaves.
+
+    `flop`: energy of one floating-point or integer operation by dtype (a multiply-accumulate is
+    two), with what brings its operands from the nearest memories. `byte`: of a byte from DRAM or a
+    shared cache. `static`: part of the power limit that flows whatever is done.
+    """
+
+    flop_joules: Annotated[Mapping[str, Joules], _DTYPES_KNOWN] = Field(alias="flop")
+    byte_joules: Joules = Field(alias="byte")
+    static: Annotated[float, Field(ge=0, lt=1)]
+
+    @field_validator("flop_joules")
+    @classmethod
+    def _has_fp32(cls, flop: Mapping[str, float]) -> Mapping[str, float]:
+        """Vector work is counted in fp32, and so are types that are not named."""
+        if "fp32" not in flop:
+            raise ValueError("fp32 is missing")
+        return flop
+
+
 KernelName = Literal["matmul", "matmul_vector", "attention", "decode_attention", "row", "element"]
 """Classes of kernels: products on the matrix unit and on the vector unit, fused attention of many
 queries and of one, row-wise (norms, softmax, look-ups) and elementwise."""
@@ -199,6 +221,7 @@ class Profile(Table):
     memory: Mapping[str, MemoryLevel]
     peak: Peak | None = None
     power: Power | None = None
+    energy: Energy | None = None
     measured: Measured | None = None
     links: Mapping[LinkName, Link] = {}
     """Links to other devices by name; "network" leaves the node, the others are inside one."""

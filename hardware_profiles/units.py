@@ -22,6 +22,7 @@ _EXAMPLES = {
     "s": "2.8 us",
     "FLOP/s": "312 TFLOP/s",
     "W": "400 W",
+    "J": "1.2 pJ",
 }
 _LONGEST = 64
 """Characters of a quantity; anything longer is not one."""
@@ -29,8 +30,8 @@ _LONGEST = 64
 
 def _scales(unit: str) -> dict[str, Decimal]:
     """Every spelling of `unit` that is accepted, with its factor to the base unit."""
-    if unit == "s":
-        return {prefix + "s": Decimal(10) ** power for prefix, power in _SMALL.items()}
+    if unit in ("s", "J"):
+        return {prefix + unit: Decimal(10) ** power for prefix, power in _SMALL.items()}
     scales = {prefix + unit: Decimal(10) ** power for prefix, power in _DECIMAL.items()}
     if unit in ("B", "B/s"):
         scales |= {prefix + unit: Decimal(2) ** power for prefix, power in _BINARY.items()}
@@ -42,7 +43,7 @@ def _scales(unit: str) -> dict[str, Decimal]:
 def parse_quantity(text: object, unit: str) -> Decimal:
     """Base-unit value of `text`, whose unit must be a multiple of `unit`.
 
-    Units: "B", "B/s", "Hz", "s", "FLOP/s" (OP/s too), "W". kB is 1000 bytes, KiB is 1024. Raises
+    Units: "B", "B/s", "Hz", "s", "FLOP/s" (OP/s too), "W", "J". kB is 1000 bytes, KiB is 1024. Raises
     ValueError for a bare number, an unknown unit, or a unit of another kind, naming what was
     expected.
     """
@@ -141,3 +142,4 @@ Hertz = Annotated[int, _whole("Hz"), _POSITIVE, _text("Hz")]
 Seconds = Annotated[float, _real("s"), Field(ge=0, allow_inf_nan=False), _text("s")]
 FlopsPerSecond = Annotated[float, _real("FLOP/s"), _FINITE, _text("FLOP/s")]
 Watts = Annotated[float, _real("W"), _FINITE, _text("W")]
+Joules = Annotated[float, _real("J"), _FINITE, _text("J")]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from simulator.demand import Context, Demand, demand_of
+from simulator.demand.power import throttled
 from simulator.engine import Plan
 from simulator.memory import Hierarchy, Traffic, hierarchy, run_traffic
 from simulator.sharing import RATE_ONE
@@ -96,6 +97,8 @@ def prepare(
     context = Context(profile, section, levels)
     demands = _demands(flat.moments, traffic, context)
     starts = _pass_starts(fused)
+    if any(step.phase != "operator" for step in fused.passes):  # one operator is over too soon
+        demands = throttled(demands, flat.moments, traffic, context, starts)
     if section.host is not None:
         _add_forward_costs(demands, fused, starts, context, section.host)
     return Job(fused, flat, traffic, demands, levels, _plan(context, section, starts))
