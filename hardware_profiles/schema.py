@@ -24,8 +24,8 @@ from hardware_profiles.units import (
     BytesPerSecond,
     FlopsPerSecond,
     Hertz,
-    Seconds,
     Joules,
+    Seconds,
     Watts,
     format_quantity,
 )

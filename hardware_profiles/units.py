@@ -43,7 +43,7 @@ def _scales(unit: str) -> dict[str, Decimal]:
 def parse_quantity(text: object, unit: str) -> Decimal:
     """Base-unit value of `text`, whose unit must be a multiple of `unit`.
 
-    Units: "B", "B/s", "Hz", "s", "FLOP/s" (OP/s too), "W", "J". kB is 1000 bytes, KiB is 1024. Raises
+    Units: "B", "B/s", "Hz", "s", "FLOP/s" (OP/s too), "W", "J". kB is 1000 bytes. Raises
     ValueError for a bare number, an unknown unit, or a unit of another kind, naming what was
     expected.
     """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hardware_profiles import ProfileError, list_profiles, load_profile
 from hardware_profiles.variants import with_cores
+from simulator.forward_calibration import ForwardScales, calibrated, forward_calibrations
 from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
@@ -17,7 +18,7 @@ from simulator.protocol import (
     warm_roles,
 )
 from simulator.run import simulate
-from simulator.runtime import list_runtimes, load_runtime
+from simulator.runtime import Runtime, list_runtimes, load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
 from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from simulator.cases import Case
     from simulator.run import Run
     from workloads.model import Model
+
+Mode = Literal["calibrated", "zero-shot"]
+"""calibrated: with what was fitted to a machine, where something was; zero-shot: without."""
 
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 
@@ -46,6 +50,7 @@ class Predictor:
     """Predicts cases; keeps what cases share (profiles, models) and equal cases' results."""
 
     workloads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    mode: Mode = "calibrated"
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)
     _models: dict[str, Model] = field(default_factory=dict)
 
@@ -56,7 +61,7 @@ class Predictor:
             case.weight_dtype, tuple(case.sizes.items()), case.conditions, case.source[:16],
         )  # fmt: skip
         if key not in self._known:
-            self._known[key] = self._predict(case)
+            self._known[key] = self.predict(case, self.scales_of(case))
         return self._known[key]
 
     def runtime_of(self, case: Case) -> tuple[str, str]:
@@ -66,7 +71,17 @@ class Predictor:
             decoder = self._model(case.workload).family == "decoder"
         return runtime_of(case, _profile(case.hardware), decoder=decoder)
 
-    def _predict(self, case: Case) -> float:
+    def scales_of(self, case: Case) -> ForwardScales | None:
+        """What was fitted to the machine and the runtime of a whole pass, if the mode uses it.
+
+        None: the prediction is zero-shot. A case in its `fitted_on` does not judge it.
+        """
+        if self.mode == "zero-shot" or not case.workload:
+            return None
+        return forward_calibrations(self.runtime_of(case)[0]).get(case.hardware)
+
+    def predict(self, case: Case, scales: ForwardScales | None) -> float:
+        """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
         if case.devices != 1 or case.what in COLLECTIVES:
             raise Skip("several devices are not modelled yet")
         if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
@@ -79,6 +94,8 @@ class Predictor:
             runtime = _runtime(self.runtime_of(case)[0])
             if threads:
                 profile = with_cores(profile, min(threads, profile.cores.count))
+            if scales is not None:
+                profile, runtime = calibrated(profile, runtime, scales, case.dtype)
             if case.workload:
                 return self._forward_s(case, profile, runtime)
             program = operator_program(case)
@@ -88,7 +105,7 @@ class Predictor:
         except (InputError, ProfileError) as error:
             raise Skip(str(error)) from error
 
-    def _forward_s(self, case: Case, profile: Profile, runtime: str) -> float:
+    def _forward_s(self, case: Case, profile: Profile, runtime: Runtime) -> float:
         """One pass, one step or one generation.
 
         A generation is its prefill plus equal steps at the middle context: the time of a step is
@@ -117,7 +134,9 @@ class Predictor:
         first_s = self._run(case, model, profile, runtime, **first).latency_s
         return first_s + (generate - 1) * step_s
 
-    def _run(self, case: Case, model: Model, profile: Profile, runtime: str, **lengths: int) -> Run:
+    def _run(
+        self, case: Case, model: Model, profile: Profile, runtime: Runtime, **lengths: int
+    ) -> Run:
         longest = lengths["context"] + 1 if "context" in lengths else lengths["prompt"]
         # a benchmark may read more than the model was made for
         if model.encoder is None and not model.memory and longest > model.max_positions:
@@ -157,10 +176,10 @@ def _profile(name: str) -> Profile:
 
 
 @cache
-def _runtime(name: str) -> str:
+def _runtime(name: str) -> Runtime:
     if name not in list_runtimes():
         raise Skip(f"no runtime {name!r}")
-    return load_runtime(name).name
+    return load_runtime(name)
 
 
 def _steady_s(run: Run, calls: int) -> float:
