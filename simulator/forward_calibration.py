@@ -15,6 +15,7 @@ from hardware_profiles.efficiency import efficiency_of
 from hardware_profiles.schema import KernelName, Sourced
 
 if TYPE_CHECKING:
+    from hardware_profiles.power import Energy
     from hardware_profiles.schema import Profile
     from simulator.runtime import HostTable, LibraryTable, Runtime
 
@@ -60,6 +61,17 @@ def forward_calibrations(runtime: str) -> Mapping[str, ForwardScales]:
     return _BY_MACHINE.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
 
 
+def machine_key(hardware: str, devices: int) -> str:
+    """How calibration files name so many devices of a machine."""
+    return hardware if devices == 1 else f"{hardware} x{devices}"
+
+
+def forward_scales(runtime: str, hardware: str, devices: int = 1) -> ForwardScales | None:
+    """The scales on file for so many devices, else those of one; None where nothing was fitted."""
+    found = forward_calibrations(runtime)
+    return found.get(machine_key(hardware, devices), found.get(hardware))
+
+
 def calibrated(
     profile: Profile, runtime: Runtime, scales: ForwardScales, dtype: str
 ) -> tuple[Profile, Runtime]:
@@ -88,10 +100,21 @@ def _scaled_profile(profile: Profile, scales: ForwardScales, rate: float) -> Pro
             }
         )
     update: dict[str, Any] = {"efficiency": efficiency}
-    if profile.energy is not None:
-        flop = {name: joules / rate for name, joules in profile.energy.flop_joules.items()}
-        update["energy"] = profile.energy.model_copy(update={"flop_joules": flop})
+    if profile.power is not None and profile.power.energy is not None:
+        update["power"] = profile.power.model_copy(
+            update={"energy": _scaled_energy(profile.power.energy, rate)}
+        )
     return profile.model_copy(update=update)
+
+
+def _scaled_energy(energy: Energy, rate: float) -> Energy:
+    """Where the power limit sets the pace, a rate is reached at so much less energy a FLOP."""
+    return energy.model_copy(
+        update={
+            "matrix": {dtype: joules / rate for dtype, joules in energy.matrix.items()},
+            "vector": {dtype: joules / rate for dtype, joules in energy.vector.items()},
+        }
+    )
 
 
 def _scaled_runtime(runtime: Runtime, kind: str, scales: ForwardScales, rate: float) -> Runtime:

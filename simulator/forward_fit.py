@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import exp, log
 from typing import TYPE_CHECKING
 
-from simulator.forward_calibration import FOLDER, ForwardScales
+from simulator.forward_calibration import FOLDER, ForwardScales, machine_key
 from simulator.output import whole_file
 from simulator.predict import Predictor, Skip
 
@@ -34,7 +34,7 @@ _BOUND = 2.5
 
 @dataclass(frozen=True)
 class Group:
-    """The cases of one machine with one runtime: those to fit on, and the others."""
+    """The cases of one machine (or some devices of it) with one runtime: those to fit on, and the others."""
 
     runtime: str
     hardware: str
@@ -56,7 +56,7 @@ def groups(cases: Iterable[Case], predictor: Predictor) -> list[Group]:
             name = predictor.runtime_of(case)[0]
         except Skip:
             continue
-        kinds = by_kind.setdefault((name, case.hardware), {})
+        kinds = by_kind.setdefault((name, machine_key(case.hardware, case.devices)), {})
         kinds.setdefault(_kind(case), []).append(case)
     found = []
     for (runtime, hardware), kinds in sorted(by_kind.items()):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from hardware_profiles import ProfileError, list_profiles, load_profile
 from hardware_profiles.variants import with_cores
-from simulator.forward_calibration import ForwardScales, calibrated, forward_calibrations
+from simulator.demand.collective import collective_demand
+from simulator.fabrics import measured_collective
+from simulator.forward_calibration import ForwardScales, calibrated, forward_scales
 from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
@@ -21,20 +23,18 @@ from simulator.run import simulate
 from simulator.runtime import Runtime, list_runtimes, load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
-from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES
+from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES, Parallel
+from workloads.op_counts import COLLECTIVES
+from workloads.transforms import spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hardware_profiles.collectives import Mode
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
     from simulator.run import Run
     from workloads.model import Model
-
-Mode = Literal["calibrated", "zero-shot"]
-"""calibrated: with what was fitted to a machine, where something was; zero-shot: without."""
-
-COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 
 _BODY_ONLY = "encoder layers only"
 _DECODER_TOO = "decoder runs over as many tokens as the encoder"
@@ -78,12 +78,14 @@ class Predictor:
         """
         if self.mode == "zero-shot" or not case.workload:
             return None
-        return forward_calibrations(self.runtime_of(case)[0]).get(case.hardware)
+        return forward_scales(self.runtime_of(case)[0], case.hardware, case.devices)
 
     def predict(self, case: Case, scales: ForwardScales | None) -> float:
         """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
-        if case.devices != 1 or case.what in COLLECTIVES:
-            raise Skip("several devices are not modelled yet")
+        if case.what in COLLECTIVES:
+            return self._collective_s(case)
+        if case.devices != 1 and not case.workload:
+            raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
         if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
             raise Skip(f"no arithmetic in {case.dtype!r}")
         if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
@@ -104,6 +106,19 @@ class Predictor:
             return _steady_s(run, calls) if calls > 1 else run.latency_s
         except (InputError, ProfileError) as error:
             raise Skip(str(error)) from error
+
+    def _collective_s(self, case: Case) -> float:
+        """One collective by itself, over the links that its source had."""
+        profile = _profile(case.hardware)
+        try:
+            measured = measured_collective(case, profile)
+            needs = collective_demand(
+                measured.shape, profile, network=measured.network, mode=self.mode,
+                inside=measured.inside,
+            )  # fmt: skip
+        except ProfileError as error:
+            raise Skip(str(error)) from error
+        return needs.cycles / profile.clock.burst_hz
 
     def _forward_s(self, case: Case, profile: Profile, runtime: Runtime) -> float:
         """One pass, one step or one generation.
@@ -151,8 +166,9 @@ class Predictor:
             weight_dtype=case.weight_dtype,
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
+            expand_latents=bool(model.kv_rank) and runtime.on(profile.kind).expands_latents,
         )
-        return simulate(program, profile, runtime, must_hold="weights")
+        return simulate(spread(program, _layout(case)), profile, runtime, must_hold="weights")
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
@@ -163,6 +179,12 @@ class Predictor:
             else:
                 self._models[name] = load_model(name)
         return self._models[name]
+
+
+def _layout(case: Case) -> Parallel:
+    """Tensor ranks are whole devices, whatever the source counts as one (cores of a chip)."""
+    stages = case.sizes.get("pipeline_parallel", 1)
+    return Parallel(tensor=case.devices // stages, pipeline=stages)
 
 
 @cache

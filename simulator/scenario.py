@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
+    from simulator.runtime import Runtime
     from workloads.model import Model
-    from workloads.moment import Program
+    from workloads.moment import Parallel, Program
 
 _PROMPT = 128
 """Tokens to read where nothing is said."""
@@ -22,7 +23,11 @@ class Scenario:
 
     `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
-    host may be measured (some seconds, once).
+    host may be measured (some seconds, once). `changes`: figures of the machine or of the runtime
+    that are otherwise, each as "key=value"; see hardware_profiles.variants.with_changes and
+    simulator.runtime_changes. `power_cap`: watts that the device may draw on average ("300W"); the
+    clock follows, see simulator.power. `..._parallel`: over how many devices of that kind the model
+    is spread, see workloads.transforms.spread; `batch` is that of all together.
     """
 
     workload: str
@@ -36,32 +41,89 @@ class Scenario:
     weight_dtype: str | None = None
     threads: int | None = None
     probe: bool = True
+    changes: tuple[str, ...] = ()
+    power_cap: str | None = None
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: int = 1
+    micro_batches: int = 1
+    sequence_parallel: bool = False
+    stretch: bool = False
+    """Lengths beyond the model's own positions are allowed, as if it had more."""
+
+    @property
+    def layout(self) -> Parallel:
+        """Over how many devices the run is spread, in each way."""
+        from workloads.moment import Parallel
+
+        return Parallel(
+            self.tensor_parallel,
+            self.pipeline_parallel,
+            self.data_parallel,
+            self.expert_parallel,
+            self.micro_batches,
+        )
 
     def prepared(self, progress: Callable[[str], None] | None = None) -> Prepared:
         """The scenario with its files read and what was not said filled in.
 
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
+        profile, changed = self._profile(progress)
+        return _filled(self, self.model(), profile, changed)
+
+    def model(self) -> Model:
+        """The model that is meant, with as many positions as are asked for where it may stretch."""
         from workloads import load_model
 
         model = load_model(self.workload)
-        return _filled(self, model, self._profile(progress))
+        asked = (self.context or self.prompt or 0) + self.generate + 1
+        if not self.stretch or asked <= model.max_positions or model.encoder is not None:
+            return model
+        return model.model_copy(update={"max_positions": asked})
 
     def run(self) -> Run:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
         return self.prepared().run()
 
-    def _profile(self, progress: Callable[[str], None] | None) -> Profile:
+    def _profile(self, progress: Callable[[str], None] | None) -> tuple[Profile, list[str]]:
+        """The machine, and what was changed of it."""
         from hardware_profiles import load_profile
-        from hardware_profiles.variants import with_cores
+        from hardware_profiles.variants import made_changes, with_changes, with_cores
+        from simulator.runtime_changes import is_runtime_change
 
-        profile = load_profile(self.hardware, probe=self.probe, progress=progress)
-        return profile if self.threads is None else with_cores(profile, self.threads)
+        declared = load_profile(self.hardware, probe=self.probe, progress=progress)
+        changes = [text for text in self.changes if not is_runtime_change(text)]
+        profile = with_changes(declared, changes)
+        lines = made_changes(declared, profile) if changes else []
+        return profile if self.threads is None else with_cores(profile, self.threads), lines
+
+    def _runtime(self, name: str, kind: str) -> tuple[Runtime, list[str]]:
+        """The runtime, and what was changed of it."""
+        from simulator.runtime import load_runtime
+        from simulator.runtime_changes import (
+            is_runtime_change,
+            runtime_differences,
+            with_runtime_changes,
+        )
+
+        declared = load_runtime(name)
+        changes = [text for text in self.changes if is_runtime_change(text)]
+        if not changes:
+            return declared, []
+        runtime = with_runtime_changes(declared, kind, changes)
+        return runtime, runtime_differences(declared, runtime, kind)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A scenario ready to run. `assumed`: options that were filled in, as one would write them."""
+    """A scenario ready to run.
+
+    `assumed`: options that were filled in, as one would write them. `changed`: figures that
+    `Scenario.changes` made otherwise, those included that follow. `stack`: the runtime that
+    `runtime` names, with its changes.
+    """
 
     scenario: Scenario
     model: Model
@@ -69,23 +131,32 @@ class Prepared:
     program: Program
     runtime: str
     assumed: tuple[str, ...]
+    stack: Runtime
+    changed: tuple[str, ...] = ()
+    limit_watts: float | None = None
 
     @property
     def notes(self) -> list[str]:
         """What the user should know besides the figures."""
         assumed = [f"assumed {', '.join(self.assumed)}"] if self.assumed else []
-        return [*assumed, *self.model.notes]
+        changed = [f"changed {', '.join(self.changed)}"] if self.changed else []
+        return [*assumed, *changed, *self.model.notes]
 
     def run(self) -> Run:
         """Simulate it; the errors are those of simulator.run.simulate."""
+        from simulator.power import within_limit
         from simulator.run import simulate
 
-        return simulate(self.program, self.profile, self.runtime)
+        def at(share: float | None) -> Run:
+            return simulate(self.program, self.profile, self.stack, clock_share=share)
+
+        return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)
 
 
-def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
+def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[str]) -> Prepared:
     from simulator.runtime import default_runtime
     from workloads import InputError, compile_forward
+    from workloads.transforms import batch_of_part, spread
 
     assumed = []
     prompt, dtype, runtime = scenario.prompt, scenario.dtype, scenario.runtime
@@ -101,16 +172,44 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
     if runtime is None:
         runtime = default_runtime(profile.kind)
         assumed.append(f"--runtime {runtime}")
+    stack, more = scenario._runtime(runtime, profile.kind)
     program = compile_forward(
         model,
-        batch=scenario.batch,
+        batch=batch_of_part(scenario.batch, scenario.layout),
         prompt=prompt,
         context=scenario.context,
         generate=scenario.generate,
         dtype=dtype,
         weight_dtype=scenario.weight_dtype,
+        expand_latents=bool(model.kv_rank) and stack.on(profile.kind).expands_latents,
     )
-    return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
+    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
+    known = (*changed, *more)
+    limit = _limit_watts(scenario, profile)
+    return Prepared(scenario, model, profile, program, runtime, tuple(assumed), stack, known, limit)
+
+
+def _limit_watts(scenario: Scenario, profile: Profile) -> float | None:
+    """The limit of power in watts; InputError where it is none, or below idle power."""
+    from hardware_profiles.energy import idle_watts
+    from hardware_profiles.units import parse_quantity
+    from workloads import InputError
+
+    text = scenario.power_cap
+    if text is None:
+        return None
+    if scenario.layout.devices > 1:
+        raise InputError(f"--power-cap {text}: only for runs on one device")
+    try:
+        watts = float(parse_quantity(text, "W"))
+    except ValueError as error:
+        raise InputError(f"--power-cap: {error}") from None
+    idle = idle_watts(profile)
+    if idle is None:
+        raise InputError(f"--power-cap {text}: nothing is known of the power of {profile.name}")
+    if watts <= idle:
+        raise InputError(f"--power-cap {text}: {profile.name} draws {idle:.3g} W when idle")
+    return watts
 
 
 def _default_prompt(model: Model, generate: int) -> int:

@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from simulator.cli.compare import compare
+from simulator.cli.complexity import complexity
 from simulator.cli.errors import OneLineErrors
+from simulator.cli.lint import lint_command
 from simulator.cli.listing import list_command
 from simulator.cli.run import run
 from simulator.cli.show import show_command
@@ -27,7 +29,9 @@ app = typer.Typer(
 app.command()(run)
 app.command("list")(list_command)
 app.command("show")(show_command)
+app.command("lint")(lint_command)
 app.command()(compare)
+app.command()(complexity)
 
 
 def _print_version(wanted: bool) -> None:

@@ -76,6 +76,32 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Use so many of the machine's cores  [all]")
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a figure: cores=64, clock='2.5 GHz', dram.bandwidth=2x, dispatch=-20%",
+        ),
+    ] = None,
+    power_cap: Annotated[
+        str | None,
+        typer.Option(metavar="POWER", help="Average power to keep to, as 300W; the clock follows"),
+    ] = None,
+    tensor_parallel: Annotated[int, typer.Option(help="Devices that share each product")] = 1,
+    pipeline_parallel: Annotated[
+        int, typer.Option(help="Devices that have the layers one after another")
+    ] = 1,
+    data_parallel: Annotated[int, typer.Option(help="Replicas that share the batch")] = 1,
+    expert_parallel: Annotated[
+        int, typer.Option(help="Devices (of those above) that share the experts")
+    ] = 1,
+    micro_batches: Annotated[
+        int, typer.Option(help="Parts of the batch that follow each other through a pipeline")
+    ] = 1,
+    sequence_parallel: Annotated[
+        bool, typer.Option("--sequence-parallel", help="Tensor ranks share norms by rows")
+    ] = False,
     gantt: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw a chart (.png, .svg, .pdf)")
     ] = None,
@@ -110,6 +136,14 @@ def run(
         weight_dtype=weight_dtype,
         threads=threads,
         probe=probe,
+        changes=tuple(changes or ()),
+        power_cap=power_cap,
+        tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
+        data_parallel=data_parallel,
+        expert_parallel=expert_parallel,
+        micro_batches=micro_batches,
+        sequence_parallel=sequence_parallel,
     )
     _execute(scenario, outputs)
 

@@ -45,6 +45,7 @@ from workloads.op_counts.moves import (
 from workloads.op_counts.rows import (
     layer_norm,
     layer_norm_counts,
+    max_pool,
     mean_rows,
     rms_norm,
     rms_norm_counts,
@@ -78,6 +79,7 @@ __all__ = [
     "linear",
     "loaded_experts",
     "matmul",
+    "max_pool",
     "mean_rows",
     "multiply",
     "rms_norm",
