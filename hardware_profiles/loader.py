@@ -295,7 +295,9 @@ def _dump_table(table: Mapping[str, Any], at: tuple[str, ...], lines: list[str])
             _dump_table(value, (*at, key), lines)
 
 
-def _dump_value(value: str | float) -> str:
+def _dump_value(value: str | float | tuple[str, ...]) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_dump_value, value))}]"
     if isinstance(value, str):  # JSON's escapes are TOML's, but for DEL, which TOML escapes too
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)

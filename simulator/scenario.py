@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
+    from simulator.prepare import Prepared
     from simulator.run import Run
-    from simulator.runtime import Runtime
     from workloads.model import Model
-    from workloads.moment import Parallel, Program
-
-_PROMPT = 128
-"""Tokens to read where nothing is said."""
+    from workloads.moment import Parallel
 
 
 @dataclass(frozen=True)
 class Scenario:
     """One run in the user's words; None: not said, chosen as for `moments run`.
 
-    `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
+    `workload`: a bundled name, a config.json or its folder, a program that `moments import` wrote,
+    or an .onnx file with the sizes `dims` of its open axes. The shapes of the last two are fixed:
+    what would change them is an error. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
     host may be measured (some seconds, once). `changes`: figures of the machine or of the runtime
     that are otherwise, each as "key=value"; see hardware_profiles.variants.with_changes and
     simulator.runtime_changes. `power_cap`: watts that the device may draw on average ("300W"); the
     clock follows, see simulator.power. `..._parallel`: over how many devices of that kind the model
     is spread, see workloads.transforms.spread; `batch` is that of all together.
+
+    Transforms, see workloads.transforms: `weight_dtype` to `activation_dtype` are those of
+    Quantization; `prune` "2:4", or a `density` stored in a `sparse_format`; `prune_heads` of each
+    layer; `drop_layers` how many ("8") or which ("3,7", "20-27"); `fuse` and `no_fuse` (names with
+    commas) override the runtime's fusions.
     """
 
     workload: str
@@ -39,6 +43,17 @@ class Scenario:
     context: int | None = None
     dtype: str | None = None
     weight_dtype: str | None = None
+    quantize_head: bool | None = None
+    dequantize: bool = False
+    kv_dtype: str | None = None
+    activation_dtype: str | None = None
+    prune: str | None = None
+    density: float | None = None
+    sparse_format: str | None = None
+    prune_heads: int | None = None
+    drop_layers: str | None = None
+    fuse: str | None = None
+    no_fuse: str | None = None
     threads: int | None = None
     probe: bool = True
     changes: tuple[str, ...] = ()
@@ -51,6 +66,7 @@ class Scenario:
     sequence_parallel: bool = False
     stretch: bool = False
     """Lengths beyond the model's own positions are allowed, as if it had more."""
+    dims: Mapping[str, int] | None = None
 
     @property
     def layout(self) -> Parallel:
@@ -70,14 +86,31 @@ class Scenario:
 
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
+        from simulator.prepare import filled, imported
+        from workloads import Model, load_workload
+
         profile, changed = self._profile(progress)
-        return _filled(self, self.model(), profile, changed)
+        found = load_workload(self.workload, dims=self.dims)
+        if not isinstance(found, Model):
+            return imported(self, found, profile, changed)
+        return filled(self, self._stretched(found), profile, changed)
 
     def model(self) -> Model:
-        """The model that is meant, with as many positions as are asked for where it may stretch."""
-        from workloads import load_model
+        """The model that is meant, with as many positions as are asked for where it may stretch.
 
-        model = load_model(self.workload)
+        InputError for an imported program, whose lengths are fixed.
+        """
+        from workloads import InputError, Model, load_workload
+
+        found = load_workload(self.workload, dims=self.dims)
+        if not isinstance(found, Model):
+            raise InputError(
+                f"{self.workload}: is an imported graph, whose shapes are fixed; expected a model: "
+                "a bundled name or a config.json"
+            )
+        return self._stretched(found)
+
+    def _stretched(self, model: Model) -> Model:
         asked = (self.context or self.prompt or 0) + self.generate + 1
         if not self.stretch or asked <= model.max_positions or model.encoder is not None:
             return model
@@ -98,124 +131,3 @@ class Scenario:
         profile = with_changes(declared, changes)
         lines = made_changes(declared, profile) if changes else []
         return profile if self.threads is None else with_cores(profile, self.threads), lines
-
-    def _runtime(self, name: str, kind: str) -> tuple[Runtime, list[str]]:
-        """The runtime, and what was changed of it."""
-        from simulator.runtime import load_runtime
-        from simulator.runtime_changes import (
-            is_runtime_change,
-            runtime_differences,
-            with_runtime_changes,
-        )
-
-        declared = load_runtime(name)
-        changes = [text for text in self.changes if is_runtime_change(text)]
-        if not changes:
-            return declared, []
-        runtime = with_runtime_changes(declared, kind, changes)
-        return runtime, runtime_differences(declared, runtime, kind)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A scenario ready to run.
-
-    `assumed`: options that were filled in, as one would write them. `changed`: figures that
-    `Scenario.changes` made otherwise, those included that follow. `stack`: the runtime that
-    `runtime` names, with its changes.
-    """
-
-    scenario: Scenario
-    model: Model
-    profile: Profile
-    program: Program
-    runtime: str
-    assumed: tuple[str, ...]
-    stack: Runtime
-    changed: tuple[str, ...] = ()
-    limit_watts: float | None = None
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know besides the figures."""
-        assumed = [f"assumed {', '.join(self.assumed)}"] if self.assumed else []
-        changed = [f"changed {', '.join(self.changed)}"] if self.changed else []
-        return [*assumed, *changed, *self.model.notes]
-
-    def run(self) -> Run:
-        """Simulate it; the errors are those of simulator.run.simulate."""
-        from simulator.power import within_limit
-        from simulator.run import simulate
-
-        def at(share: float | None) -> Run:
-            return simulate(self.program, self.profile, self.stack, clock_share=share)
-
-        return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)
-
-
-def _filled(scenario: Scenario, model: Model, profile: Profile, changed: list[str]) -> Prepared:
-    from simulator.runtime import default_runtime
-    from workloads import InputError, compile_forward
-    from workloads.transforms import batch_of_part, spread
-
-    assumed = []
-    prompt, dtype, runtime = scenario.prompt, scenario.dtype, scenario.runtime
-    if prompt is not None and scenario.context is not None:
-        raise InputError("--prompt and --context: give one; a context is a prompt already read")
-    if prompt is None and scenario.context is None:
-        prompt = _default_prompt(model, scenario.generate)
-        assumed.append(f"--prompt {prompt}")
-    if dtype is None:
-        half = profile.kind == "gpu" and profile.width.macs_per_cycle("fp16") is not None
-        dtype = "fp16" if half else "fp32"
-        assumed.append(f"--dtype {dtype}")
-    if runtime is None:
-        runtime = default_runtime(profile.kind)
-        assumed.append(f"--runtime {runtime}")
-    stack, more = scenario._runtime(runtime, profile.kind)
-    program = compile_forward(
-        model,
-        batch=batch_of_part(scenario.batch, scenario.layout),
-        prompt=prompt,
-        context=scenario.context,
-        generate=scenario.generate,
-        dtype=dtype,
-        weight_dtype=scenario.weight_dtype,
-        expand_latents=bool(model.kv_rank) and stack.on(profile.kind).expands_latents,
-    )
-    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
-    known = (*changed, *more)
-    limit = _limit_watts(scenario, profile)
-    return Prepared(scenario, model, profile, program, runtime, tuple(assumed), stack, known, limit)
-
-
-def _limit_watts(scenario: Scenario, profile: Profile) -> float | None:
-    """The limit of power in watts; InputError where it is none, or below idle power."""
-    from hardware_profiles.energy import idle_watts
-    from hardware_profiles.units import parse_quantity
-    from workloads import InputError
-
-    text = scenario.power_cap
-    if text is None:
-        return None
-    if scenario.layout.devices > 1:
-        raise InputError(f"--power-cap {text}: only for runs on one device")
-    try:
-        watts = float(parse_quantity(text, "W"))
-    except ValueError as error:
-        raise InputError(f"--power-cap: {error}") from None
-    idle = idle_watts(profile)
-    if idle is None:
-        raise InputError(f"--power-cap {text}: nothing is known of the power of {profile.name}")
-    if watts <= idle:
-        raise InputError(f"--power-cap {text}: {profile.name} draws {idle:.3g} W when idle")
-    return watts
-
-
-def _default_prompt(model: Model, generate: int) -> int:
-    """128 tokens, fewer where the model has no room for them; an image's patches."""
-    if model.fixed_input is not None:
-        return model.fixed_input
-    if model.encoder is not None:
-        return min(_PROMPT, model.encoder.max_positions)
-    return max(1, min(_PROMPT, model.max_positions - max(0, generate)))

@@ -12,6 +12,7 @@ import typer
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
 from simulator.cli.errors import OneLineErrors
+from simulator.cli.import_model import import_command
 from simulator.cli.lint import lint_command
 from simulator.cli.listing import list_command
 from simulator.cli.run import run
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command("list")(list_command)
+app.command("import")(import_command)
 app.command("show")(show_command)
 app.command("lint")(lint_command)
 app.command()(compare)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from workloads.moment import Dtype, Kind, Moment, OperationCounts, RowShape, Stage
 from workloads.op_counts.common import check_positive, tensor
 
@@ -164,3 +166,26 @@ def max_pool(
         (tensor(source, inputs * columns, dtype),),
         (tensor(target, outputs * columns, dtype),),
     )
+
+
+def reduction(
+    name: str,
+    stage: Stage,
+    *,
+    rows: int,
+    columns: int,
+    dtype: Dtype,
+    vector: int = 1,
+    special: int = 0,
+    source: str = "input",
+    target: str = "output",
+) -> Moment:
+    """One value from each row: `vector` operations a value read, `special` a value written.
+
+    A sum or a maximum is vector = 1; a mean has special = 1 (its division) besides.
+    """
+    check_positive(rows=rows, columns=columns)
+    shape = RowShape(rows, columns)
+    moment = _rows(name, "add", stage, shape, dtype, OperationCounts(), 0, source, target, "")
+    counts = OperationCounts(vector_ops=vector * rows * columns, special_ops=special * rows)
+    return replace(moment, counts=counts, writes=(tensor(target, rows, dtype),))
