@@ -1,4 +1,4 @@
-"""What one machine reaches with one runtime in whole passes: a few named scales, fitted to it."""
+"""What a runtime reaches in whole passes, on any machine or on one: a few named scales."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hardware_profiles.efficiency import efficiency_of
 from hardware_profiles.schema import KernelName, Sourced
 
 if TYPE_CHECKING:
+    from hardware_profiles.collectives import Mode
     from hardware_profiles.power import Energy
     from hardware_profiles.schema import Profile
     from simulator.runtime import HostTable, LibraryTable, Runtime
@@ -25,13 +26,13 @@ Scale = Annotated[float, Field(gt=0, le=50, allow_inf_nan=False)]
 
 
 class ForwardScales(Sourced):
-    """Multiples of what the profile and the runtime say, for one machine with one runtime.
+    """Multiples of what the profile and the runtime's file say.
 
     `rate`: of arithmetic, by dtype (share of the peak that is sustained, and what the power limit
     leaves of it). `bandwidth`: of DRAM and shared caches. `fixed`: of the fixed time of kernels, or
     of fork and join. `host`: of dispatch and of the time around a pass. `fitted_on`: the cases, by
     id. `log_residuals`: 10, 50 and 90 % points of ln(predicted / measured) over `held_out` cases
-    that were not fitted on; without such cases none.
+    that were not fitted on (of any machine: predicted without their own); without such, none.
     """
 
     rate: Mapping[str, Scale] = {}
@@ -54,7 +55,7 @@ _BY_MACHINE = TypeAdapter(Mapping[str, ForwardScales])
 
 @cache
 def forward_calibrations(runtime: str) -> Mapping[str, ForwardScales]:
-    """The scales of a runtime by machine, from calibrations/forward/RUNTIME.toml; none: empty."""
+    """A runtime's scales by key of machine, from calibrations/forward/RUNTIME.toml, if any."""
     path = FOLDER / f"{runtime}.toml"
     if not path.is_file():
         return {}
@@ -66,10 +67,24 @@ def machine_key(hardware: str, devices: int) -> str:
     return hardware if devices == 1 else f"{hardware} x{devices}"
 
 
-def forward_scales(runtime: str, hardware: str, devices: int = 1) -> ForwardScales | None:
-    """The scales on file for so many devices, else those of one; None where nothing was fitted."""
+def general_key(kind: str, without: str = "") -> str:
+    """How they name any machine of a kind of device, or all but one."""
+    return f"any {kind} without {without}" if without else f"any {kind}"
+
+
+def forward_scales(
+    runtime: str, profile: Profile, devices: int = 1, mode: Mode = "calibrated"
+) -> ForwardScales | None:
+    """The scales on file for a runtime on so many devices of a machine; None: there are none.
+
+    Mode "calibrated": those of the machine, if something was fitted to it. Else, and in mode
+    "zero-shot", those of the runtime on any machine of this kind, fitted without this one.
+    """
     found = forward_calibrations(runtime)
-    return found.get(machine_key(hardware, devices), found.get(hardware))
+    keys = [general_key(profile.kind, without=profile.name), general_key(profile.kind)]
+    if mode == "calibrated":
+        keys = [machine_key(profile.name, devices), profile.name, *keys]
+    return next((found[key] for key in keys if key in found), None)
 
 
 def calibrated(

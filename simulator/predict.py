@@ -72,13 +72,20 @@ class Predictor:
         return runtime_of(case, _profile(case.hardware), decoder=decoder)
 
     def scales_of(self, case: Case) -> ForwardScales | None:
-        """What was fitted to the machine and the runtime of a whole pass, if the mode uses it.
-
-        None: the prediction is zero-shot. A case in its `fitted_on` does not judge it.
-        """
-        if self.mode == "zero-shot" or not case.workload:
+        """What scales the runtime and the machine of a whole pass; None: nothing does."""
+        if not case.workload:
             return None
-        return forward_scales(self.runtime_of(case)[0], case.hardware, case.devices)
+        profile = _profile(case.hardware)
+        return forward_scales(self.software_of(case), profile, case.devices, self.mode)
+
+    def fitted(self, case: Case) -> bool:
+        """Whether what this predicts a case with was fitted to it, so that it tests nothing."""
+        scales = self.scales_of(case)
+        return scales is not None and case.case_id in scales.fitted_on
+
+    def software_of(self, case: Case) -> str:
+        """The name that scales go by: the runtime that predicts a case; unknown stays unknown."""
+        return UNKNOWN_RUNTIME if case.runtime == UNKNOWN_RUNTIME else self.runtime_of(case)[0]
 
     def predict(self, case: Case, scales: ForwardScales | None) -> float:
         """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
