@@ -161,6 +161,7 @@ def _scaled_library(library: LibraryTable, scales: ForwardScales, rate: float) -
         "pack_cycles_per_weight": library.pack_cycles_per_weight / rate,
         "gemv_row_s": library.gemv_row_s / scales.bandwidth,
         "fork_join_s": library.fork_join_s * scales.fixed,
+        "fork_join_per_thread_s": library.fork_join_per_thread_s * scales.fixed,
     }
     if library.dot_share is not None:
         update["dot_share"] = library.dot_share * rate

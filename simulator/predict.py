@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles import ProfileError, list_profiles, load_profile
-from hardware_profiles.variants import with_cores
+from hardware_profiles.variants import with_cores, with_one_socket
 from simulator.demand.collective import collective_demand
 from simulator.fabrics import measured_collective
 from simulator.forward_calibration import ForwardScales, calibrated, forward_scales
@@ -15,6 +15,7 @@ from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
     calls_in_a_row,
+    one_socket,
     runtime_of,
     threads_of,
     warm_roles,
@@ -101,6 +102,8 @@ class Predictor:
         threads = threads_of(case.conditions) if profile.kind == "cpu" else 0
         try:
             runtime = _runtime(self.runtime_of(case)[0])
+            if one_socket(case):
+                profile = with_one_socket(profile)
             if threads:
                 profile = with_cores(profile, min(threads, profile.cores.count))
             if scales is not None:
