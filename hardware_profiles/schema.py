@@ -49,6 +49,7 @@ _DTYPES_KNOWN = AfterValidator(_known_dtypes)
 
 Positive = Annotated[float, Field(gt=0, le=1e9, strict=True, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=10)]
 Width = Annotated[Mapping[str, Positive], _DTYPES_KNOWN]
 """Per core and cycle, by dtype."""
 
@@ -61,12 +62,16 @@ class Cores(Sourced):
 
 
 class Clock(Sourced):
-    """`burst`: the boost clock. `sustained`: the clock under a long matrix load, where known."""
+    """`burst`: the boost clock. `sustained`: the clock under a long matrix load, where known.
+
+    `base`: the clock that the vendor promises under any load, where known.
+    """
 
     burst_hz: Hertz = Field(alias="burst")
+    base_hz: Hertz | None = Field(default=None, alias="base")
     sustained_hz: Hertz | None = Field(default=None, alias="sustained")
 
-    @field_validator("burst_hz", "sustained_hz")
+    @field_validator("burst_hz", "sustained_hz", "base_hz")
     @classmethod
     def _plausible(cls, hertz: int | None) -> int | None:
         if hertz is not None and hertz > 10_000_000_000:
@@ -165,25 +170,43 @@ class KernelClass(Sourced):
     time = latency + (C^p + M^p)^(1/p): a smooth maximum with p = `overlap_exponent`, since
     arithmetic and memory overlap imperfectly where they take about equally long. C: operations
     divided by (peak x `arithmetic`), with vector and special-function operations at `vector` and
-    `special` of their peaks. C is at least `depth` times K, the serial steps of one output tile, up
-    to K = `split_depth`, from where on the library divides K among cores. M: bytes from DRAM by
-    (datasheet bandwidth x `bandwidth`), and bytes from caches by (theirs x `cache`); while the
-    memory pipeline fills, M loses up to `ramp`, as ramp (1 - exp(-M / ramp)). `unit`: what a work
+    `special` of their peaks. M: bytes from DRAM by (datasheet bandwidth x `bandwidth`), and bytes
+    from caches by (theirs x `cache`); while the memory pipeline fills, M loses up to `ramp`, as
+    ramp (1 - exp(-M / ramp)). On a GPU also, see simulator.demand.gemm, flash and rows:
+
+    `sustained`: clock under the power limit, as a share of the clock of short products. `operands`:
+    what a core draws from L2 for the operands of its tile, relative to its share of L2's bandwidth.
+    `wave`: how much of the last, partly filled wave of work units costs as a whole one. `start`:
+    of a tile of 128 x 128 after the first wave. `depth`: serial time a step of K; `reduction`: what
+    dividing K, or keys, among cores costs besides its traffic. `write`: part of the time to write
+    the output (attention: to move the new tokens' queries, keys and values) that is not overlapped.
+    `tile`: how much less efficient small tiles are, as (area / 128^2)^-tile. `unit`: what a work
     unit of attention (a tile of queries, or the keys of one sequence and head) costs its core
-    besides arithmetic and memory: start, online softmax, reduction.
+    besides arithmetic and memory, `group` more where query heads share keys. `serial`: part of the
+    exponentials of fused attention that its products do not hide. `held`: part of a core's cache
+    that keeps rows for their second reading.
     """
 
     latency_s: Seconds = Field(alias="latency")
     arithmetic: Fraction
     bandwidth: Fraction
-    cache: Fraction = 1.0
+    cache: Share = 1.0
     ramp_s: Seconds = Field(default=0.0, alias="ramp")
     unit_s: Seconds = Field(default=0.0, alias="unit")
     overlap_exponent: Annotated[float, Field(ge=1)] = 2.5
     vector: Fraction = 0.5
     special: Fraction = 0.5
     depth_s: Seconds = Field(default=0.0, alias="depth")
-    split_depth: Count = 4096
+    sustained: Fraction = 1.0
+    operands: Share = 1.0
+    wave: Annotated[float, Field(ge=0, le=1)] = 0.0
+    start_s: Seconds = Field(default=0.0, alias="start")
+    reduction_s: Seconds = Field(default=0.0, alias="reduction")
+    write: Annotated[float, Field(ge=0, le=10)] = 0.0
+    tile: Annotated[float, Field(ge=0, le=2)] = 0.0
+    group_s: Seconds = Field(default=0.0, alias="group")
+    serial: Annotated[float, Field(ge=0, le=1)] = 0.0
+    held: Share = 1.0
 
 
 class Profile(Table):
