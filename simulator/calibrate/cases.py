@@ -1,0 +1,124 @@
+"""From measured cases to calibrated kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from hardware_profiles.calibrations import Calibration
+from hardware_profiles.expected import expected_kernel
+from hardware_profiles.schema import KernelClass
+from simulator.calibrate.design import CASES_A_KIND, chosen
+from simulator.calibrate.fit import fitted
+from simulator.calibrate.observe import Observation, Stack, by_kind, observations, stacked
+from simulator.calibrate.parameters import FREE
+from simulator.calibrate.result import Calibrated, Kind, residuals_of, rounded
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hardware_profiles.schema import KernelName, Profile
+    from simulator.cases import Case
+
+LEAST_CASES = 6
+"""Kinds with fewer cases are not fitted: their parameters would say more than is known."""
+_EXPECTATION = 0.02
+"""A parameter moves by its spread where that takes so much from the residual of all cases."""
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
+
+
+def calibrate_cases(
+    cases: Sequence[Case], profile: Profile, *, most: int = CASES_A_KIND, date: str | None = None
+) -> Calibrated:
+    """Fit the kernels of `profile` to measured operators of one device, most `most` of a kind.
+
+    A kind is a kernel class, the width of the operands and a library. Everything starts from, and
+    is held towards, what is expected of the machine without any measurement of its die, so that
+    the cases that were not chosen are a fair test. Cases of other operators, of several devices,
+    or that the machine cannot run are left out with the reason; the hardware that a case names is
+    not looked at. Raises InputError where the machine is no GPU or no kind has enough cases.
+    """
+    if profile.kind != "gpu":
+        raise InputError(
+            f"{profile.name} is a {profile.kind}: only kernels of GPUs can be calibrated from cases"
+        )
+    single = [c for c in cases if c.devices == 1 and c.what not in COLLECTIVES and not c.workload]
+    left = [(c, "not an operator on one device") for c in cases if c not in single] if len(
+        single
+    ) < len(cases) else []
+    seen, unable = observations(single, profile)
+    left += unable
+    kinds: list[Kind] = []
+    day = date or datetime.now(UTC).date().isoformat()
+    for (name, bits, library), group in sorted(by_kind(seen).items()):
+        if len(group) < LEAST_CASES:
+            reason = f"{len(group)} cases of {name} in {bits} bits: at least {LEAST_CASES} needed"
+            left += [(one.case, reason) for one in group]
+            continue
+        kinds.append(_calibrated(name, bits, library, group, profile, most, day))
+    if not kinds:
+        why = f"; the first reason: {left[0][1]}" if left else ""
+        raise InputError(f"none of the {len(cases)} cases can be used on {profile.name}{why}")
+    kinds.sort(key=lambda kind: (kind.calibration.kernel, -kind.cases))
+    return Calibrated(profile.name, profile.kernels, kinds, left)
+
+
+def _calibrated(
+    name: KernelName, bits: int, library: str, group: Sequence[Observation], profile: Profile,
+    most: int, day: str,
+) -> Kind:  # fmt: skip
+    import numpy as np
+
+    base = expected_kernel(profile, name, bits / 8, honest=True)
+    everything = stacked(group)
+    expected_s = everything.predicted_s(base)
+    indices = chosen(group, expected_s.tolist(), most)
+    drawn = stacked([group[i] for i in indices])
+    free = FREE[name]
+
+    def residuals(values: Mapping[str, float]) -> np.ndarray:
+        return np.log(drawn.predicted_s(_kernel(base, values)) / drawn.measured_s)
+
+    start = {key: getattr(base, key) for key in free}
+    found = fitted(free, start, residuals, expectation=_EXPECTATION)
+    kernel = _kernel(base, rounded(found.values))
+    rest = np.ones(len(group), dtype=bool)
+    rest[indices] = False
+    log_errors = np.log(everything.predicted_s(kernel) / everything.measured_s)
+    errors = np.abs(np.expm1(log_errors))
+    test = rest if rest.any() else ~rest
+    source = f"fitted to {len(indices)} cases of {', '.join(_sources(group, indices))}"
+    calibration = Calibration.model_construct(
+        kernel=name,
+        library=library,
+        bits=(bits,),
+        source=source,
+        date=day,
+        fitted=tuple(group[i].case.case_id for i in indices),
+        held_out=int(rest.sum()),
+        error=float(errors[test].mean()),
+        not_identified=tuple(key.removesuffix("_s") for key in found.not_identified),
+        residuals=residuals_of(log_errors[test], everything.measured_s[test] * 1e6),
+        parameters=kernel.model_copy(update={"source": source}),
+    )
+    return Kind(
+        calibration=calibration,
+        cases=len(group),
+        before=_error(everything, base),
+        fitted_error=float(errors[~rest].mean()),
+        held_out_error=float(errors[rest].mean()) if rest.any() else None,
+    )
+
+
+def _kernel(base: KernelClass, values: Mapping[str, float]) -> KernelClass:
+    return base.model_copy(update=dict(values))
+
+
+def _error(stack: Stack, kernel: KernelClass) -> float:
+    return float(abs(stack.predicted_s(kernel) / stack.measured_s - 1).mean())
+
+
+def _sources(group: Sequence[Observation], indices: Sequence[int]) -> list[str]:
+    return sorted({group[i].case.source or "a source without name" for i in indices})
