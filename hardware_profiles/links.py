@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -14,10 +15,11 @@ from hardware_profiles.errors import ProfileError
 from hardware_profiles.tables import Count, Sourced
 from hardware_profiles.units import BytesPerSecond, Seconds, format_quantity
 
-Topology = Literal["switch", "ring", "mesh", "pairs", "host", "torus"]
+Topology = Literal["switch", "ring", "mesh", "pairs", "host", "staged", "torus"]
 """switch: any device to any other at its full rate. ring, torus: to its neighbours. mesh: a direct
 link between every two, each with a share of the rate. pairs: a bridge joins two devices, and the
-rest goes over another link. host: through the host's root complex."""
+rest goes over another link. host: peer to peer through the host's root complex. staged: through
+buffers in the host's memory, where peer access is not possible."""
 
 LinkName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
 
@@ -35,6 +37,7 @@ _PCIE_BYTES_PER_S = {
 """Of one lane and direction after its line code (8b/10b; 128b/130b; 242/256 in flits), by
 generation: PCI-SIG, rates 2.5 to 64 GT/s."""
 
+_PCIE = re.compile(r"^PCIe ([0-9]{1,2}) x([0-9]{1,2})$")
 _TOLERANCE = 0.03
 _NETWORKS = Path(__file__).parent / "networks.toml"
 
@@ -42,16 +45,18 @@ _NETWORKS = Path(__file__).parent / "networks.toml"
 class Link(Sourced):
     """How devices reach each other.
 
-    `bandwidth`: of one device in one direction. `latency`: of one hop, where known. `devices`: how
-    many one such domain holds. `shared_by`: how many devices of a node share one adapter of this
-    bandwidth (a network card); 1: each has its own.
+    `bandwidth`: of one device, or of one network adapter, in one direction. `latency`: of one hop,
+    where known. `devices`: how many one such domain holds. `transport`: of a network, who moves the
+    bytes: the adapters (rdma) or the hosts' kernels (tcp). `adapters`: network cards of a node;
+    without it every device has its own.
     """
 
     topology: Topology
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")
     latency_s: Seconds | None = Field(default=None, alias="latency")
     devices: Annotated[Count, Field(ge=2)]
-    shared_by: Count = 1
+    transport: Literal["rdma", "tcp"] | None = None
+    adapters: Count | None = None
 
     @model_validator(mode="after")
     def _plausible(self) -> Link:
@@ -67,37 +72,38 @@ class Link(Sourced):
             raise ValueError(f"latency = {latency!r} is above 100 ms; us meant?")
         return self
 
-    def node_bytes_per_s(self, ranks: int) -> int:
-        """What `ranks` devices of one node send together in one direction."""
-        return self.bandwidth_bytes_per_s * -(-ranks // self.shared_by)
+    def adapters_used(self, ranks: int) -> int:
+        """Adapters through which `ranks` devices of one node send together."""
+        return ranks if self.adapters is None else min(ranks, self.adapters)
 
 
 class HostLink(Sourced):
     """How a device reaches its host, for the loading of weights and for copies.
 
-    `bandwidth`: in one direction. `pcie`: the generation, where the bus is PCIe; with `lanes` it
-    must fit the bandwidth.
+    `bandwidth`: in one direction. `bus`: in the vendor's words; where it is "PCIe 5 x16" or another
+    generation and width, the bandwidth must fit.
     """
 
+    bus: Annotated[str, Field(min_length=3, max_length=60)]
     bandwidth_bytes_per_s: BytesPerSecond = Field(alias="bandwidth")
-    pcie: Annotated[int, Field(ge=1, le=6, strict=True)] | None = None
-    lanes: Annotated[int, Field(ge=1, le=32, strict=True)] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> HostLink:
-        if (self.pcie is None) != (self.lanes is None):
-            missing = "lanes" if self.lanes is None else "pcie"
-            raise ValueError(f"{missing} is missing; pcie and lanes go together")
-        if self.pcie is None or self.lanes is None:
+        match = _PCIE.match(self.bus)
+        if match is None:
             return self
-        expected = _PCIE_BYTES_PER_S[self.pcie] * self.lanes
+        generation, lanes = int(match[1]), int(match[2])
+        if generation not in _PCIE_BYTES_PER_S:
+            known = ", ".join(map(str, _PCIE_BYTES_PER_S))
+            raise ValueError(f"bus = {self.bus!r}: generation {generation} is not one of {known}")
+        expected = _PCIE_BYTES_PER_S[generation] * lanes
         quotient = self.bandwidth_bytes_per_s / expected
         if abs(quotient - 1) <= _TOLERANCE:
             return self
         guess = "; both directions together?" if abs(quotient / 2 - 1) <= _TOLERANCE else ""
         raise ValueError(
-            f"bandwidth = {format_quantity(self.bandwidth_bytes_per_s, 'B/s')!r}, but PCIe"
-            f" {self.pcie} x {self.lanes} lanes = {expected / 1e9:.4g} GB/s in one direction{guess}"
+            f"bandwidth = {format_quantity(self.bandwidth_bytes_per_s, 'B/s')!r}, but"
+            f" {self.bus} = {expected / 1e9:.4g} GB/s in one direction{guess}"
         )
 
 
@@ -108,6 +114,11 @@ def link_problems(links: Mapping[str, Link]) -> Iterator[str]:
             yield (
                 f"links.{name}.topology = 'pairs', but no other link inside a node is declared: "
                 "how do devices of two pairs reach each other?"
+            )
+        if (name == NETWORK) != (link.transport is not None):
+            yield (
+                f"links.{name}.transport is "
+                + ("missing; rdma or tcp?" if name == NETWORK else "only for links.network")
             )
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from simulator.demand.types import Cause
+from simulator.idle import idle_on_devices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ CAUSES: tuple[Cause, ...] = (
     "page_faults",
     "fork_join",
     "uneven",
+    "link",
     "dispatch",
     "dependency",
 )
@@ -29,12 +31,16 @@ CAUSES: tuple[Cause, ...] = (
 than the arithmetic. overlap: arithmetic and memory that do not overlap perfectly. latency: fixed
 time of a kernel. packing: the library rearranges weights. page_faults: fresh memory from the
 system. fork_join: threads start and meet. uneven: cores without a work unit while a moment runs.
-dispatch: idle, the next moment is not yet dispatched. dependency: idle, nothing is ready."""
+link: idle, the next moment waits for what goes over a link. dispatch: idle, the next moment is not
+yet dispatched. dependency: idle, nothing is ready (a bubble, where there are several devices)."""
 
 
 @dataclass(frozen=True)
 class CoreCycles:
-    """Core-cycles (one core during one cycle) by cause; they add up to cores x cycles."""
+    """Core-cycles (one core during one cycle) by cause; they add up to cores x cycles.
+
+    `core_count`: of all devices together.
+    """
 
     by_cause: Mapping[Cause, int]
     core_count: int
@@ -60,17 +66,25 @@ def attribute(trace: Trace) -> CoreCycles:
     alike: dict[tuple[int, int, int], list[int]] = {}  # moments that spent their time alike
     spans = zip(trace.demands, trace.cores, trace.issued, trace.retired, strict=True)
     for index, (demand, cores, issued, retired) in enumerate(spans):
+        if trace.on_link(index):
+            continue
         alike.setdefault((id(demand), len(cores), retired - issued), []).append(index)
     for members in alike.values():
         for cause, core_cycles in moment_core_cycles(trace, members[0]):
             total[cause] += core_cycles * len(members)
-    for cause, core_cycles in _idle(trace):
+    idle = idle_on_devices(trace) if trace.places else _idle(trace)
+    for cause, core_cycles in idle:
         total[cause] += core_cycles
-    return CoreCycles(total, trace.core_count, trace.cycles)
+    return CoreCycles(total, trace.core_count * trace.device_count, trace.cycles)
 
 
 def moment_core_cycles(trace: Trace, index: int) -> list[tuple[Cause, int]]:
-    """Core-cycles that one moment held, by cause; they add up to its cores x its duration."""
+    """Core-cycles that one moment held, by cause; they add up to its cores x its duration.
+
+    On a link: its cycles, all of them in the name of the link.
+    """
+    if trace.on_link(index):
+        return [("link", trace.retired[index] - trace.issued[index])]
     demand = trace.demands[index]
     cores = len(trace.cores[index])
     held = trace.retired[index] - trace.issued[index]
@@ -140,7 +154,10 @@ def core_account(trace: Trace) -> CoreAccount:
     """How the cores spent their time; the three add up to cores x cycles."""
     held = busy = 0
     for i in range(len(trace)):
+        if trace.on_link(i):
+            continue
         demand = trace.demands[i]
         held += len(trace.cores[i]) * (trace.retired[i] - trace.issued[i])
         busy += demand.units * demand.unit_cycles
-    return CoreAccount(busy, held - busy, trace.core_count * trace.cycles - held)
+    total = trace.core_count * trace.device_count * trace.cycles
+    return CoreAccount(busy, held - busy, total - held)

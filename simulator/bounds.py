@@ -31,13 +31,37 @@ def critical_path_cycles(
     for index, demand in enumerate(demands):
         cycles = known.get(id(demand))
         if cycles is None:
-            cycles = known[id(demand)] = alone_cycles(demand, plan.core_count, plan.memory_rate)
+            cycles = known[id(demand)] = alone_cycles(demand, plan.core_count, plan.rate_of(index))
         done.append(cycles + max((done[p] for p in predecessors[index]), default=0))
     return max(done, default=0)
 
 
 def busiest_resource_cycles(demands: Sequence[Demand], plan: Plan) -> dict[str, int]:
-    """For each resource the cycles that it needs for all its work, without a gap."""
+    """For each resource the cycles that it needs for all its work, without a gap.
+
+    With several devices those of the one that has most to do.
+    """
+    if not plan.places:
+        return _resource_cycles(demands, plan)
+    found = {"cores": 0, "memory": 0, "host": 0, "link": 0}
+    for device in range(plan.device_count):
+        own: list[Demand] = []
+        sent: list[tuple[Demand, int]] = []
+        for demand, home in zip(demands, plan.home, strict=True):
+            place = plan.places[home]
+            if place.device == device and place.kind == "link":
+                sent.append((demand, place.rate))
+            elif place.device == device:
+                own.append(demand)
+        cycles = _resource_cycles(own, plan)
+        cycles["link"] = sum(alone_cycles(demand, 1, rate) for demand, rate in sent)
+        hosted = sum(d.dispatch_cycles for d, _ in sent) if plan.host != "none" else 0
+        cycles["host"] += hosted * plan.clock_hz // plan.host_clock_hz
+        found = {name: max(found[name], cycles[name]) for name in found}
+    return found
+
+
+def _resource_cycles(demands: Sequence[Demand], plan: Plan) -> dict[str, int]:
     core_cycles = sum(d.units * d.unit_cycles + d.serial_cycles for d in demands)
     moved = sum(d.memory_bytes for d in demands)
     host = sum(d.dispatch_cycles for d in demands) if plan.host != "none" else 0

@@ -20,9 +20,10 @@ def memory_steps(trace: Trace, memory_rate: int) -> Steps:
     """DRAM bytes per cycle over the run; `memory_rate` is that of the engine's plan.
 
     In order, each moment's bytes are spread evenly over the time that it runs, as a profiler's
-    counter shows a kernel. In dataflow order the rates are those that the flows had side by side.
+    counter shows a kernel; so it is with several devices, all of them together. In dataflow order
+    the rates are those that the flows had side by side.
     """
-    if trace.in_order:
+    if trace.in_order or trace.places:
         return step_sum(_spread(trace))
     return _tidy(_shared(trace, memory_rate))
 
@@ -30,7 +31,9 @@ def memory_steps(trace: Trace, memory_rate: int) -> Steps:
 def busy_core_steps(trace: Trace) -> Steps:
     """Cores that hold a moment, over the run."""
     cores, issued, retired = trace.cores, trace.issued, trace.retired
-    return step_sum((issued[i], retired[i], len(cores[i])) for i in range(len(trace)))
+    return step_sum(
+        (issued[i], retired[i], len(cores[i])) for i in range(len(trace)) if not trace.on_link(i)
+    )
 
 
 def step_sum(spans: Iterable[tuple[int, int, float]]) -> Steps:
@@ -62,7 +65,7 @@ def _tidy(steps: Iterable[tuple[int, float]]) -> Steps:
 def _spread(trace: Trace) -> Iterator[tuple[int, int, float]]:
     for i, demand in enumerate(trace.demands):
         start, end = trace.issued[i], trace.retired[i]
-        if demand.memory_bytes:
+        if demand.memory_bytes and not trace.on_link(i):
             yield start, end, demand.memory_bytes / (end - start)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -153,6 +154,8 @@ def as_json(run: Run, notes: Sequence[str] = ()) -> dict[str, Any]:
         "tokens": first.tokens,
         "context": first.context,
         "passes": len(run.program.passes),
+        "devices": run.program.layout.devices,
+        "parallel": dataclasses.asdict(run.program.layout),
         "latency_s": run.latency_s,
         "ttft_s": run.ttft_s,
         "tpot_s": run.tpot_s,

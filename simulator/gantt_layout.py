@@ -187,21 +187,23 @@ class _Rows:
         self._trace = run.trace
         plan = run.job.plan
         self._memory = memory_steps(run.trace, plan.memory_rate)
-        self._memory_top = plan.memory_rate / RATE_ONE
+        self._memory_top = plan.memory_rate * run.trace.device_count / RATE_ONE
         self._has_host = plan.host != "none"
 
     def of(self, window: _Window) -> Iterator[SpanRow | AreaRow]:
         trace = self._trace
         if window.program:
             yield SpanRow("program", "program", window.program)
-        if trace.in_order:
+        if trace.places:
+            yield from self._place_rows(window)
+        elif trace.in_order:
             yield self._row("device", "device", window, list(self._device(window)))
         elif trace.core_count <= MAX_CORE_ROWS:
             for core, spans in enumerate(self._cores(window)):
                 yield self._row(f"core {core}", "device", window, spans)
         else:
             yield self._busy_cores(window)
-        if self._has_host:
+        if self._has_host and trace.device_count == 1:
             yield self._row("host dispatch", "host", window, list(self._host(window)))
         if self._memory_top:
             yield self._memory_row(window)
@@ -237,6 +239,22 @@ class _Rows:
             if end > max(start, window.start):
                 yield self._span(i, start, end)
 
+    def _place_rows(self, window: _Window) -> Iterator[SpanRow | AreaRow]:
+        """A row for each device and each link that carries something, device by device."""
+        trace = self._trace
+        by_place: list[list[int]] = [[] for _ in trace.places]
+        for i in self._inside(window):
+            by_place[trace.home[i]].append(i)
+        order = sorted(range(len(trace.places)), key=lambda p: (trace.places[p].device, p))
+        used = [p for p in order if trace.places[p].kind == "device" or by_place[p]]
+        for p in used[: 2 * MAX_CORE_ROWS]:
+            place = trace.places[p]
+            if place.in_order:
+                spans = [self._span(i, trace.issued[i], trace.retired[i]) for i in by_place[p]]
+                yield self._row(place.name, "device", window, spans)
+            else:
+                yield self._busy_cores(window, by_place[p], place.name)
+
     def _cores(self, window: _Window) -> list[list[Span]]:
         rows: list[list[Span]] = [[] for _ in range(self._trace.core_count)]
         for i in self._inside(window):
@@ -245,13 +263,17 @@ class _Rows:
                 rows[core].append(span)
         return [sorted(row, key=lambda span: span.start) for row in rows]
 
-    def _busy_cores(self, window: _Window) -> AreaRow:
+    def _busy_cores(
+        self, window: _Window, moments: Iterable[int] | None = None, name: str = ""
+    ) -> AreaRow:
         trace, total = self._trace, self._trace.core_count
+        inside = self._inside(window) if moments is None else moments
         found = (
             (trace.issued[i], trace.retired[i], self._run.moments[i].stage, n / total)
-            for i, n in ((i, len(trace.cores[i])) for i in self._inside(window))
+            for i, n in ((i, len(trace.cores[i])) for i in inside)
         )
-        return _share_row(f"cores busy\n(of {total})", "device", found, self._edges(window))
+        title = f"{name}\ncores busy" if name else f"cores busy\n(of {total})"
+        return _share_row(title, "device", found, self._edges(window))
 
     def _inside(self, window: _Window) -> Iterator[int]:
         issued, retired = self._trace.issued, self._trace.retired
@@ -261,7 +283,7 @@ class _Rows:
 
     def _memory_row(self, window: _Window) -> AreaRow:
         """The steps themselves, or the means of bins where these are many."""
-        rate = self._run.profile.memory["dram"].bandwidth_bytes_per_s
+        rate = self._run.profile.memory["dram"].bandwidth_bytes_per_s * self._trace.device_count
         name = f"memory\n({amount_text(rate, 'B/s')})"
         spans = list(step_spans(self._memory, window.start, window.end, self._memory_top))
         if len(spans) > MAX_SPANS:

@@ -29,9 +29,10 @@ CAUSE_COLOURS: dict[str, str] = {
     "fork_join": "#f0e442",
     "uneven": "#999999",
     "dependency": "#dddddd",
+    "link": "#8c564b",
     "page_faults": "#000000",
 }
-"""One colour a cause, from the same palette and three greys."""
+"""One colour a cause, from the same palette, a brown and three greys."""
 
 PICTURES = (".png", ".svg", ".pdf")
 _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from simulator.demand import Context, Demand, demand_of
 from simulator.engine import Plan
 from simulator.memory import Hierarchy, Traffic, hierarchy, run_traffic
+from simulator.placing import places_of, with_nodes
 from simulator.sharing import RATE_ONE
 from workloads import InputError
 from workloads.flat import FlatProgram, flatten
@@ -60,9 +61,10 @@ def check_fits(program: Program, profile: Profile, must_hold: MustHold = "everyt
             if batch >= 1
             else f"the weights fit; sequences of about {room / moving:.0%} of the length would fit"
         )
+    each = f" on each of {program.layout.devices} devices" if program.layout.devices > 1 else ""
     raise InputError(
         f"{program.workload} needs {_gb(need.total_bytes)} (weights {_gb(need.weight_bytes)}, KV "
-        f"cache {_gb(need.kv_cache_bytes)}, activations {_gb(need.activation_bytes)}) but "
+        f"cache {_gb(need.kv_cache_bytes)}, activations {_gb(need.activation_bytes)}){each} but "
         f"{profile.name} has {_gb(capacity)}; {advice}"
     )
 
@@ -86,10 +88,11 @@ def prepare(
     InputError when the runtime does not run on this kind of machine or the model does not fit.
     """
     section = runtime.on(profile.kind)
-    check_fits(program, profile, must_hold)
+    program = with_nodes(program, profile)
     if section.copies_caches:
         program = copy_caches(program)
     fused = fuse(program, fusion_of(section, program))
+    check_fits(fused, profile, must_hold)  # fused attention stores no scores
     flat = flatten(fused)
     levels = hierarchy(profile)
     traffic = run_traffic(fused.instances(), levels, warm or {})
@@ -98,7 +101,13 @@ def prepare(
     starts = _pass_starts(fused)
     if section.host is not None:
         _add_forward_costs(demands, fused, starts, context, section.host)
-    return Job(fused, flat, traffic, demands, levels, _plan(context, section, starts))
+    plan = _plan(context, section, starts)
+    places, home = places_of(
+        flat, demands, plan.core_count, plan.memory_rate, stream=plan.policy == "stream"
+    )
+    if places:
+        plan = replace(plan, places=places, home=home)
+    return Job(fused, flat, traffic, demands, levels, plan)
 
 
 def fusion_of(section: OnDevice, program: Program) -> Fusion:

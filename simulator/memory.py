@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from workloads.op_counts.collective import COLLECTIVES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -69,8 +71,11 @@ class ReuseTracker:
         self._last: dict[str, int] = {}
         self._warm = warm
 
-    def moment(self, prefix: str, moment: Moment) -> Traffic:
-        """Where `moment`'s bytes are found; weights and caches are private to `prefix`."""
+    def moment(self, prefix: str, moment: Moment, part: str = "") -> Traffic:
+        """Where `moment`'s bytes are found.
+
+        Weights are private to `prefix`, caches to `prefix` and `part`, all else to `part`.
+        """
         reads, writes = moment.reads, moment.writes
         written = 0
         for tensor in writes:
@@ -79,7 +84,7 @@ class ReuseTracker:
         for tensor in reads:
             own_bytes += tensor.bytes
         by_level = [0] * (len(self._levels.capacities) + 1)
-        keys = [_key(prefix, tensor) for tensor in reads]
+        keys = [_key(prefix, part, tensor) for tensor in reads]
         for key, tensor in zip(keys, reads, strict=True):
             by_level[self._level_of(key, tensor, own_bytes)] += tensor.bytes
         by_level[self._levels.level(own_bytes)] += written
@@ -87,7 +92,7 @@ class ReuseTracker:
         for key in keys:
             self._last[key] = touched
         for tensor in writes:
-            self._last[_key(prefix, tensor)] = touched
+            self._last[_key(prefix, part, tensor)] = touched
         return Traffic(tuple(by_level))
 
     def _level_of(self, key: str, tensor: Tensor, own_bytes: int) -> int:
@@ -99,23 +104,32 @@ class ReuseTracker:
         return len(self._levels.capacities)
 
 
-def _key(prefix: str, tensor: Tensor) -> str:
+def _key(prefix: str, part: str, tensor: Tensor) -> str:
     """Name of the storage: weights and caches of a layer persist, activations share buffers."""
-    if tensor.role in ("weight", "kv_cache"):
+    if tensor.role == "weight":
         return prefix + tensor.name
-    return tensor.name
+    if tensor.role == "kv_cache":
+        return part + prefix + tensor.name
+    return part + tensor.name
 
 
 def run_traffic(
     instances: Iterator[Instance], levels: Hierarchy, warm: Mapping[str, int] = _COLD
 ) -> Sequence[Traffic]:
-    """Traffic of every moment of a program, in graph order.
+    """Traffic of every moment of a program, in graph order; every device has caches of its own.
 
-    A layer's weights are the same storage in every pass, so the prefix leaves out the pass.
+    A layer's weights are the same storage in every pass. What goes over a link is not looked for
+    in a cache.
     """
-    tracker = ReuseTracker(levels, warm)
+    trackers: dict[int, ReuseTracker] = {}
     found: list[Traffic] = []
+    nothing = Traffic((0,) * (len(levels.capacities) + 1))
     for instance in instances:
-        prefix = instance.prefix.split("/", 1)[1]
-        found.extend(tracker.moment(prefix, moment) for moment in instance.segment.moments)
+        tracker = trackers.get(instance.device)
+        if tracker is None:
+            tracker = trackers[instance.device] = ReuseTracker(levels, warm)
+        storage, part = instance.storage, instance.part
+        for moment in instance.segment.moments:
+            on_link = moment.kind in COLLECTIVES
+            found.append(nothing if on_link else tracker.moment(storage, moment, part))
     return found

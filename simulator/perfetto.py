@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import merge
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from simulator.output import whole_file
 
 if TYPE_CHECKING:
     from simulator.run import Run
+    from simulator.trace import Trace
     from workloads.moment import Moment
 
 DEVICE, HOST = 1, 2
@@ -83,7 +84,9 @@ def _names(run: Run) -> Iterator[dict[str, Any]]:
     """What the viewer calls processes and threads, and in which order it shows them."""
     trace = run.trace
     yield _meta("process_name", DEVICE, 0, name=run.profile.title)
-    if trace.in_order:
+    if trace.places:
+        yield from _place_names(trace)
+    elif trace.in_order:
         yield _meta("thread_name", DEVICE, _PROGRAM, name="program")
         yield _meta("thread_sort_index", DEVICE, _PROGRAM, sort_index=-1)
         yield _meta("thread_name", DEVICE, 0, name=f"device ({trace.core_count} cores)")
@@ -93,7 +96,26 @@ def _names(run: Run) -> Iterator[dict[str, Any]]:
             yield _meta("thread_sort_index", DEVICE, core, sort_index=core)
     if run.job.plan.host != "none":
         yield _meta("process_name", HOST, 0, name=f"host ({run.runtime.title})")
-        yield _meta("thread_name", HOST, 0, name="dispatch")
+        for device in range(trace.device_count):
+            name = f"dispatch to device {device}" if trace.device_count > 1 else "dispatch"
+            yield _meta("thread_name", HOST, device, name=name)
+
+
+def _place_names(trace: Trace) -> Iterator[dict[str, Any]]:
+    """Devices with their links below them; in dataflow order a thread for each core."""
+    for number, place in enumerate(trace.places):
+        cores = 1 if place.in_order else place.core_count
+        for core in range(cores):
+            thread = _thread(trace, number, core)
+            name = place.name if cores == 1 else f"{place.name} core {core}"
+            yield _meta("thread_name", DEVICE, thread, name=name)
+            order = 2 * place.device * _PROGRAM + core + (place.kind == "link") * _PROGRAM
+            yield _meta("thread_sort_index", DEVICE, thread, sort_index=order)
+
+
+def _thread(trace: Trace, place: int, core: int) -> int:
+    """Number of the thread that shows a core of a place, or the whole of it in order."""
+    return place * _PROGRAM + (0 if trace.places[place].in_order else core)
 
 
 def _meta(kind: str, process: int, thread: int, **arguments: object) -> dict[str, Any]:
@@ -163,10 +185,17 @@ def _moments(run: Run) -> Iterator[_Event]:
                 for cause, count in causes.split(i)
             },
         }
-        for thread in (0,) if trace.in_order else trace.cores[i]:
+        for thread in _threads(trace, i):
             event = _span((DEVICE, thread), moment.name, moment.stage, cycles, trace.clock_hz)
             event["args"] = arguments
             yield cycles[0], event
+
+
+def _threads(trace: Trace, index: int) -> Sequence[int]:
+    if trace.places:
+        home = trace.home[index]
+        return sorted({_thread(trace, home, core) for core in trace.cores[index]})
+    return (0,) if trace.in_order else trace.cores[index]
 
 
 class _Facts:
@@ -198,7 +227,9 @@ def _dispatches(run: Run) -> Iterator[_Event]:
         if spent:
             cycles = trace.dispatch_span(i)
             moment = moments[i]
-            event = _span((HOST, 0), moment.name, moment.stage, cycles, trace.clock_hz)
+            place = trace.place_of(i)
+            where = (HOST, place.device if place else 0)
+            event = _span(where, moment.name, moment.stage, cycles, trace.clock_hz)
             event["args"] = {"moment": run.job.flat.name(i)}
             yield cycles[0], event
 

@@ -20,7 +20,8 @@ from simulator.run import simulate
 from simulator.runtime import list_runtimes, load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
-from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES
+from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES, Parallel
+from workloads.transforms import spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +68,7 @@ class Predictor:
         return runtime_of(case, _profile(case.hardware), decoder=decoder)
 
     def _predict(self, case: Case) -> float:
-        if case.devices != 1 or case.what in COLLECTIVES:
+        if case.what in COLLECTIVES:
             raise Skip("several devices are not modelled yet")
         if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
             raise Skip(f"no arithmetic in {case.dtype!r}")
@@ -133,7 +134,7 @@ class Predictor:
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
         )
-        return simulate(program, profile, runtime, must_hold="weights")
+        return simulate(spread(program, _layout(case)), profile, runtime, must_hold="weights")
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
@@ -144,6 +145,12 @@ class Predictor:
             else:
                 self._models[name] = load_model(name)
         return self._models[name]
+
+
+def _layout(case: Case) -> Parallel:
+    """Tensor ranks are whole devices, whatever the source counts as one (cores of a chip)."""
+    stages = case.sizes.get("pipeline_parallel", 1)
+    return Parallel(tensor=case.devices // stages, pipeline=stages)
 
 
 @cache

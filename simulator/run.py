@@ -108,7 +108,9 @@ class Run:
     @property
     def tokens_per_s(self) -> float | None:
         """Generated tokens of all sequences per second of the whole run; None without any."""
-        chosen = sum(m.kind == "sample" for m in self.moments) * self.program.batch
+        layout = self.program.layout
+        times = sum(m.kind == "sample" for m in self.moments) // layout.micro_batches
+        chosen = times * self.program.batch * layout.data
         return chosen / self.latency_s if chosen else None
 
     @cached_property
@@ -154,10 +156,11 @@ class Run:
     def _roofline_s(self) -> float:
         peak = self.profile.width.macs_per_cycle(self.program.dtype)
         moved = sum(t.dram_bytes for t in self.job.traffic)
-        seconds = moved / self.profile.memory["dram"].bandwidth_bytes_per_s
+        devices = self.trace.device_count
+        seconds = moved / self.profile.memory["dram"].bandwidth_bytes_per_s / devices
         if peak is None:
             return seconds
-        per_s = peak * self.profile.cores.count * self.profile.clock.burst_hz
+        per_s = peak * self.profile.cores.count * self.profile.clock.burst_hz * devices
         return max(seconds, self.program.counts.macs / per_s)
 
     @cached_property
@@ -166,24 +169,28 @@ class Run:
 
         `mfu`: matrix FLOPs against the dense peak of the program's dtype (0 where it has no unit);
         `memory_bandwidth`: DRAM bytes against the datasheet; `cores_busy`: cores that hold a
-        moment; `host`: the dispatching thread.
+        moment; `host`: the dispatching thread; `link`: time in which something goes over it. With
+        several devices the mean of all.
         """
-        latency = self.latency_s
-        if not latency:
-            return {"mfu": 0.0, "memory_bandwidth": 0.0, "cores_busy": 0.0, "host": 0.0}
         trace, profile = self.trace, self.profile
+        latency = self.latency_s * trace.device_count
+        if not latency:
+            return dict.fromkeys(("mfu", "memory_bandwidth", "cores_busy", "host", "link"), 0.0)
         width = profile.width.macs_per_cycle(self.program.dtype)
         macs_per_s = (width or 0) * profile.cores.count * profile.clock.burst_hz
         held = sum(
             len(c) * (r - i)
             for c, r, i in zip(trace.cores, trace.retired, trace.issued, strict=True)
         )
+        linked = sum(trace.retired[i] - trace.issued[i] for i in trace.readers)
+        cycles = trace.cycles * trace.device_count
         moved = sum(t.dram_bytes for t in self.job.traffic)
         return {
             "mfu": self.program.counts.macs / macs_per_s / latency if macs_per_s else 0.0,
             "memory_bandwidth": moved / profile.memory["dram"].bandwidth_bytes_per_s / latency,
-            "cores_busy": held / (trace.core_count * trace.cycles),
-            "host": sum(trace.dispatch_cycles) / trace.cycles,
+            "cores_busy": (held - linked) / (trace.core_count * cycles),
+            "host": sum(trace.dispatch_cycles) / cycles,
+            "link": linked / cycles,
         }
 
     @property

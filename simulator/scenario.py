@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
     from workloads.model import Model
-    from workloads.moment import Program
+    from workloads.moment import Parallel, Program
 
 _PROMPT = 128
 """Tokens to read where nothing is said."""
@@ -22,7 +22,8 @@ class Scenario:
 
     `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
-    host may be measured (some seconds, once).
+    host may be measured (some seconds, once). `..._parallel`: over how many devices of that kind
+    the model is spread, see workloads.transforms.spread; `batch` is that of all together.
     """
 
     workload: str
@@ -36,16 +37,44 @@ class Scenario:
     weight_dtype: str | None = None
     threads: int | None = None
     probe: bool = True
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: int = 1
+    micro_batches: int = 1
+    sequence_parallel: bool = False
+    stretch: bool = False
+    """Lengths beyond the model's own positions are allowed, as if it had more."""
+
+    @property
+    def layout(self) -> Parallel:
+        """Over how many devices the run is spread, in each way."""
+        from workloads.moment import Parallel
+
+        return Parallel(
+            self.tensor_parallel,
+            self.pipeline_parallel,
+            self.data_parallel,
+            self.expert_parallel,
+            self.micro_batches,
+        )
 
     def prepared(self, progress: Callable[[str], None] | None = None) -> Prepared:
         """The scenario with its files read and what was not said filled in.
 
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
+        return _filled(self, self.model(), self._profile(progress))
+
+    def model(self) -> Model:
+        """The model that is meant, with as many positions as are asked for where it may stretch."""
         from workloads import load_model
 
         model = load_model(self.workload)
-        return _filled(self, model, self._profile(progress))
+        asked = (self.context or self.prompt or 0) + self.generate + 1
+        if not self.stretch or asked <= model.max_positions or model.encoder is not None:
+            return model
+        return model.model_copy(update={"max_positions": asked})
 
     def run(self) -> Run:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
@@ -86,6 +115,7 @@ class Prepared:
 def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
     from simulator.runtime import default_runtime
     from workloads import InputError, compile_forward
+    from workloads.transforms import batch_of_part, spread
 
     assumed = []
     prompt, dtype, runtime = scenario.prompt, scenario.dtype, scenario.runtime
@@ -103,13 +133,14 @@ def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
         assumed.append(f"--runtime {runtime}")
     program = compile_forward(
         model,
-        batch=scenario.batch,
+        batch=batch_of_part(scenario.batch, scenario.layout),
         prompt=prompt,
         context=scenario.context,
         generate=scenario.generate,
         dtype=dtype,
         weight_dtype=scenario.weight_dtype,
     )
+    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
     return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
 
 

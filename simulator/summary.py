@@ -64,9 +64,22 @@ def _title(run: Run) -> Text:
     text.append(run.program.workload, style="bold")
     text.append(f"  {request_text(run.program)}  ({len(run.trace)} moments)\n")
     text.append(run.profile.title, style="bold")
+    text.append(_devices(run))
     text.append(f"  {run.profile.cores.count} cores, {amount_text(run.trace.clock_hz, 'Hz')}, ")
     text.append(f"runtime {run.runtime.name}")
     return text
+
+
+def _devices(run: Run) -> str:
+    """ " x 16 (tensor 8, pipeline 2)", nothing for one device."""
+    layout = run.program.layout
+    if layout.devices == 1:
+        return ""
+    ways = ("tensor", "pipeline", "data", "expert")
+    used = [f"{way} {getattr(layout, way)}" for way in ways if getattr(layout, way) > 1]
+    if layout.micro_batches > 1:
+        used.append(f"{layout.micro_batches} micro-batches")
+    return f" x {layout.devices} ({', '.join(used)})"
 
 
 def _side_by_side(left: RenderableType, right: RenderableType) -> Table:
@@ -109,6 +122,8 @@ def _figures(run: Run) -> Table:
     rows.append(("cores busy", share_text(used["cores_busy"]), ""))
     if run.job.plan.host != "none":
         rows.append(("host busy", share_text(used["host"]), ""))
+    if run.trace.places:
+        rows.append(("link busy", share_text(used["link"]), ""))
     return _pairs(rows)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from simulator.demand import Demand
@@ -55,6 +55,8 @@ class Trace:
 
     places: Sequence[Place] = ()
     home: Sequence[int] = ()
+    readers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """For each moment on a link the devices that wait for it."""
 
     @property
     def device_count(self) -> int:

@@ -92,7 +92,7 @@ def flatten(program: Program) -> FlatProgram:
     moments: list[Moment] = []
     counts: list[int] = []
     successors: list[tuple[int, ...]] = []
-    writer: dict[str, int] = {}
+    writer: dict[tuple[str, str], int] = {}
     for instance in instances:
         first = instance.first
         template = templates[id(instance.segment)]
@@ -101,14 +101,15 @@ def flatten(program: Program) -> FlatProgram:
         successors += [
             tuple([first + consumer for consumer in following]) for following in template.successors
         ]
+        part = instance.part
         edges = {
-            (writer[name], first + position): None
+            (writer[part, name], first + position): None
             for name, position in template.imports
-            if name in writer
+            if (part, name) in writer
         }
         for producer, consumer in edges:
             successors[producer] = (*successors[producer], consumer)
             counts[consumer] += 1
         for name, position in template.exports:
-            writer[name] = first + position
+            writer[part, name] = first + position
     return FlatProgram(program, instances, moments, counts, successors)

@@ -287,11 +287,15 @@ class Repeat:
     """`count` instances of a segment, one after another.
 
     They are numbered from `first`; without one, from 0, and a single instance has no number.
+    `device`: where they run, among several. `part`: which part of the batch they work on (a name;
+    empty: all of it); parts see nothing of each other but the weights.
     """
 
     segment: Segment
     count: int = 1
     first: int | None = None
+    device: int = 0
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -341,23 +345,56 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Instance:
-    """One instance of a segment in a program: where it starts and how its moments are named."""
+    """One instance of a segment in a program: where it starts and how its moments are named.
+
+    `storage` names the place of its weights, which is the same in every pass and for every part of
+    the batch; with `part` that of its caches.
+    """
 
     prefix: str
     segment: Segment
     pass_index: int
     first: int
+    storage: str = ""
+    device: int = 0
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Over how many devices a program is spread, in each way; their product is all of them.
+
+    `tensor`: ranks that share each product. `pipeline`: stages that have the layers one after
+    another, with the batch in `micro_batches`. `data`: replicas that share the batch. Experts are
+    spread over the `expert` ranks of these. Ranks that do the same at the same time are simulated
+    once: a program holds one rank of each stage.
+    """
+
+    tensor: int = 1
+    pipeline: int = 1
+    data: int = 1
+    expert: int = 1
+    micro_batches: int = 1
+
+    @property
+    def devices(self) -> int:
+        return self.tensor * self.pipeline * self.data
 
 
 @dataclass(frozen=True)
 class Program:
-    """Passes that run one after another, and what they need in memory."""
+    """Passes that run one after another, and what they need in memory.
+
+    With several devices (`layout`) counts and footprint are those of the ranks that are simulated:
+    the footprint of the fullest one, the counts of one of each pipeline stage.
+    """
 
     workload: str
     passes: tuple[Pass, ...]
     batch: int
     dtype: Dtype
     footprint: Footprint
+    layout: Parallel = Parallel()
 
     @property
     def moment_count(self) -> int:
@@ -383,8 +420,12 @@ class Program:
                 numbered = repeat.count > 1 or repeat.first is not None
                 for i in range(repeat.first or 0, (repeat.first or 0) + repeat.count):
                     suffix = f".{i}" if numbered else ""
-                    prefix = f"{step.name}/{repeat.segment.name}{suffix}/"
-                    yield Instance(prefix, repeat.segment, pass_index, first)
+                    storage = f"{repeat.segment.name}{suffix}/"
+                    part = f"{repeat.part}/" if repeat.part else ""
+                    yield Instance(
+                        f"{step.name}/{part}{storage}", repeat.segment, pass_index, first,
+                        storage, repeat.device, part,
+                    )  # fmt: skip
                     first += len(repeat.segment.moments)
 
     @property

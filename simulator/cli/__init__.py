@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from simulator.cli.compare import compare
+from simulator.cli.complexity import complexity
 from simulator.cli.errors import OneLineErrors
 from simulator.cli.listing import list_command
 from simulator.cli.run import run
@@ -28,6 +29,7 @@ app.command()(run)
 app.command("list")(list_command)
 app.command("show")(show_command)
 app.command()(compare)
+app.command()(complexity)
 
 
 def _print_version(wanted: bool) -> None:

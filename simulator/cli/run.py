@@ -76,6 +76,20 @@ def run(
     threads: Annotated[
         int | None, typer.Option(help="Use so many of the machine's cores  [all]")
     ] = None,
+    tensor_parallel: Annotated[int, typer.Option(help="Devices that share each product")] = 1,
+    pipeline_parallel: Annotated[
+        int, typer.Option(help="Devices that have the layers one after another")
+    ] = 1,
+    data_parallel: Annotated[int, typer.Option(help="Replicas that share the batch")] = 1,
+    expert_parallel: Annotated[
+        int, typer.Option(help="Devices (of those above) that share the experts")
+    ] = 1,
+    micro_batches: Annotated[
+        int, typer.Option(help="Parts of the batch that follow each other through a pipeline")
+    ] = 1,
+    sequence_parallel: Annotated[
+        bool, typer.Option("--sequence-parallel", help="Tensor ranks share norms by rows")
+    ] = False,
     gantt: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw a chart (.png, .svg, .pdf)")
     ] = None,
@@ -110,6 +124,12 @@ def run(
         weight_dtype=weight_dtype,
         threads=threads,
         probe=probe,
+        tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
+        data_parallel=data_parallel,
+        expert_parallel=expert_parallel,
+        micro_batches=micro_batches,
+        sequence_parallel=sequence_parallel,
     )
     _execute(scenario, outputs)
 

@@ -9,7 +9,9 @@ from simulator.demand.context import Context
 from simulator.demand.cpu import cpu_demand
 from simulator.demand.gpu import gpu_demand
 from simulator.demand.ideal import ideal_demand
+from simulator.demand.link import link_demand
 from simulator.demand.types import Cause, Demand
+from workloads.moment import CollectiveShape
 
 if TYPE_CHECKING:
     from simulator.memory import Traffic
@@ -20,7 +22,9 @@ __all__ = ["Cause", "Context", "Demand", "demand_of"]
 
 def demand_of(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     """What `moment` asks of the machine, with its host time in cycles of the host's clock."""
-    if context.runtime.ideal:
+    if isinstance(moment.shape, CollectiveShape):
+        demand = link_demand(moment.shape, context)
+    elif context.runtime.ideal:
         demand = ideal_demand(moment, traffic, context)
     elif context.profile.kind == "gpu":
         demand = gpu_demand(moment, traffic, context)

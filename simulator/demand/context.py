@@ -9,6 +9,7 @@ from hardware_profiles.efficiency import efficiency_of
 from workloads.moment import AttentionShape
 
 if TYPE_CHECKING:
+    from hardware_profiles.links import Link
     from hardware_profiles.schema import KernelClass, KernelName, Profile
     from simulator.memory import Hierarchy
     from simulator.runtime import OnDevice
@@ -51,6 +52,8 @@ class Context:
     profile: Profile
     runtime: OnDevice
     levels: Hierarchy
+    network: Link | None = None
+    """What joins nodes, instead of the profile's [links.network]."""
 
     @property
     def clock_hz(self) -> int:

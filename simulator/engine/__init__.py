@@ -53,7 +53,18 @@ def run(graph: FlatGraph, demands: Sequence[Demand], plan: Plan) -> Trace:
         launch_cycles=plan.launch_cycles if plan.host == "asynchronous" else 0,
         places=plan.places,
         home=plan.home,
+        readers=_readers(graph, plan),
     )
+
+
+def _readers(graph: FlatGraph, plan: Plan) -> dict[int, tuple[int, ...]]:
+    """Which devices take in what each moment on a link brings."""
+    found = {}
+    for index, home in enumerate(plan.home):
+        if plan.places[home].kind == "link":
+            devices = {plan.places[plan.home[s]].device for s in graph.successors[index]}
+            found[index] = tuple(sorted(devices))
+    return found
 
 
 def _blocked_message(graph: FlatGraph, columns: Columns) -> str:

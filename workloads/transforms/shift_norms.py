@@ -33,10 +33,14 @@ def _shift_pass(
     """One pass; `known` and `equal` let passes share what they have in common."""
     norms = [opening_norm(repeat.segment) for repeat in step.repeats]
     norms = [norm and equal.setdefault(norm, norm) for norm in norms]
-    shifted: list[tuple[Segment, int | None]] = []  # with the number of each copy
+    shifted: list[Repeat] = []  # each copy, with its number
     gave = False  # whether the segment before has taken this one's opening norm
-    for repeat, own, after in zip(step.repeats, norms, [*norms[1:], None], strict=True):
+    following = [*step.repeats[1:], None]
+    for i, (repeat, own, then) in enumerate(zip(step.repeats, norms, following, strict=True)):
         segment = repeat.segment
+        # a norm stays on its device, with its part of the batch
+        together = then is not None and (then.device, then.part) == (repeat.device, repeat.part)
+        after = norms[i + 1] if together else None
         inside = own if own is not None and _provides(segment, own) else None
         behind = after if after is not None and _provides(segment, after) else None
         for copy in range(repeat.count):
@@ -47,10 +51,14 @@ def _shift_pass(
             key = (name, id(segment), gave, id(taken))
             if key not in known:
                 known[key] = _shifted(segment, name, gave, taken)
-            shifted.append((known[key], None if repeat.first is None else repeat.first + copy))
+            number = None if repeat.first is None else repeat.first + copy
+            shifted.append(replace(repeat, segment=known[key], count=1, first=number))
             gave = taken is not None
-    runs = [list(run) for _, run in groupby(shifted, key=lambda copy: id(copy[0]))]
-    repeats = tuple(Repeat(run[0][0], len(run), run[0][1]) for run in runs)
+    runs = [
+        list(run)
+        for _, run in groupby(shifted, key=lambda copy: (id(copy.segment), copy.device, copy.part))
+    ]
+    repeats = tuple(replace(run[0], count=len(run)) for run in runs)
     return replace(step, repeats=repeats)
 
 
