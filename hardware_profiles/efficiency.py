@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from hardware_profiles.calibrations import calibration_of, shipped
 from hardware_profiles.errors import ProfileError
@@ -59,9 +59,9 @@ def efficiency_of(
         return own
     bits = _BITS.get(dtype, 16)
     if mode == "calibrated":
-        found = calibration_of(profile.name, profile.kernels, name, bits, library)
+        found = calibration_of(profile, name, bits, library)
         if found is not None:
-            return found.parameters
+            return found
     if profile.kernels is not None:
         kernel = generation_efficiency(profile.kernels).get(name)
         if kernel is not None:
@@ -71,10 +71,9 @@ def efficiency_of(
     return generation_efficiency(profile.kind)[name]
 
 
-def with_kernels(
-    profile: Profile, names: tuple[KernelName, ...], dtype: str, *, mode: Mode, library: str
-) -> Profile:
-    """The machine with these kernel classes as the mode and the library have them."""
+def with_kernels(profile: Profile, dtype: str, *, mode: Mode, library: str = "") -> Profile:
+    """The machine with every kernel class as the mode and the library have it."""
+    names: tuple[KernelName, ...] = get_args(KernelName)
     chosen = {
         name: efficiency_of(profile, name, dtype, mode=mode, library=library) for name in names
     }

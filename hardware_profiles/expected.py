@@ -37,9 +37,9 @@ class Expected(Sourced):
     """A kernel class on any machine: shares as in KernelClass, and times as ratios.
 
     `latency`, `ramp`, `unit`, `group`, `start`: in latencies of DRAM. `reduction`: in latencies of
-    the kernel. `depth`: by it the latency of L2 is divided among the elements under way. The matrix
-    unit reaches `arithmetic` x (base clock / boost clock)^`throttle`, and for long
-    `sustained`, again to that power.
+    the kernel. `depth`: by it the latency of L2 is divided among the elements under way. The power
+    limit holds the clock down by (base clock / boost clock)^`throttle`: a matrix unit at once, so
+    that it reaches `arithmetic` times that, and then, as any long product, `sustained` times that.
     """
 
     latency: Ratio
@@ -61,6 +61,7 @@ class Expected(Sourced):
     wave: Annotated[float, Field(ge=0, le=1)] = 0.0
     write: Annotated[float, Field(ge=0, le=10)] = 0.0
     tile: Annotated[float, Field(ge=0, le=2)] = 0.0
+    batched: Annotated[float, Field(ge=0, le=2)] = 0.0
     serial: Annotated[float, Field(ge=0, le=1)] = 0.0
     held: Share = 1.0
 
@@ -72,12 +73,12 @@ class Expected(Sourced):
         flight = die_of(profile).flight_bytes
         burst = profile.clock.burst_hz
         loaded = (profile.clock.base_hz or _BASE_SHARE * burst) / burst
-        share = loaded**self.throttle if name == "matmul" else 1.0
+        share = loaded**self.throttle
         return KernelClass.model_construct(
             **{key: getattr(self, key) for key in _SHARES},
             latency_s=self.latency * dram_s,
-            arithmetic=min(1.0, self.arithmetic * share),
-            sustained=min(1.0, self.sustained * share),
+            arithmetic=self.arithmetic * (share if name == "matmul" else 1.0),
+            sustained=self.sustained * share,
             ramp_s=self.ramp * dram_s,
             unit_s=self.unit * dram_s,
             group_s=self.group * dram_s,
@@ -88,10 +89,9 @@ class Expected(Sourced):
         )
 
 
-
 _SHARES = (
     "bandwidth", "cache", "overlap_exponent", "vector", "special", "operands", "wave", "write",
-    "tile", "serial", "held",
+    "tile", "batched", "serial", "held",
 )  # fmt: skip
 
 

@@ -180,7 +180,8 @@ class KernelClass(Sourced):
     of a tile of 128 x 128 after the first wave. `depth`: serial time a step of K; `reduction`: what
     dividing K, or keys, among cores costs besides its traffic. `write`: part of the time to write
     the output (attention: to move the new tokens' queries, keys and values) that is not overlapped.
-    `tile`: how much less efficient small tiles are, as (area / 128^2)^-tile. `unit`: what a work
+    `tile`: how much less efficient small tiles are, as (area / 128^2)^-tile, and `batched` more so
+    in batched products, for which libraries have fewer tile shapes. `unit`: what a work
     unit of attention (a tile of queries, or the keys of one sequence and head) costs its core
     besides arithmetic and memory, `group` more where query heads share keys. `serial`: part of the
     exponentials of fused attention that its products do not hide. `held`: part of a core's cache
@@ -204,9 +205,34 @@ class KernelClass(Sourced):
     reduction_s: Seconds = Field(default=0.0, alias="reduction")
     write: Annotated[float, Field(ge=0, le=10)] = 0.0
     tile: Annotated[float, Field(ge=0, le=2)] = 0.0
+    batched: Annotated[float, Field(ge=0, le=2)] = 0.0
     group_s: Seconds = Field(default=0.0, alias="group")
     serial: Annotated[float, Field(ge=0, le=1)] = 0.0
     held: Share = 1.0
+
+
+class Calibration(KernelClass):
+    """A kernel class as fitted to a few measured cases of one machine and one library.
+
+    `bits`: width of the operands. `fitted`: identifiers of the cases; `held_out`: how many of the
+    kind were left, and `error`: mean absolute relative error on those (on the fitted ones where
+    none was left). `not_identified`: parameters that the cases say little about. Residuals are
+    log(predicted / measured) of the cases left: their 10 %, 50 % and 90 % points for times up to
+    each of `residual_up_to_us`, and for the longer ones.
+    """
+
+    kernel: KernelName
+    library: str
+    bits: Count
+    date: str
+    fitted: tuple[str, ...]
+    held_out: Annotated[int, Field(ge=0)]
+    error: Annotated[float, Field(ge=0)]
+    not_identified: tuple[str, ...] = ()
+    residual_up_to_us: tuple[float, ...] = ()
+    residual_q10: tuple[float, ...] = ()
+    residual_q50: tuple[float, ...] = ()
+    residual_q90: tuple[float, ...] = ()
 
 
 class Profile(Table):
@@ -230,6 +256,8 @@ class Profile(Table):
     """Clock of the processor that dispatches, where it is not this one."""
     kernels: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$", max_length=40)] | None = None
     """Which file of kernels/ holds the efficiencies of this generation's kernels."""
+    calibration: Mapping[str, Calibration] = {}
+    """Kernels fitted to measured cases, as `moments calibrate` writes them; names are free."""
     efficiency: Mapping[KernelName, KernelClass] = {}
     """Efficiencies of this very machine, which win over those of its generation."""
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from hardware_profiles.calibrations import Calibration
 from hardware_profiles.expected import expected_kernel
-from hardware_profiles.schema import KernelClass
+from hardware_profiles.schema import Calibration, KernelClass
 from simulator.calibrate.design import CASES_A_KIND, chosen
 from simulator.calibrate.fit import fitted
 from simulator.calibrate.observe import Observation, Stack, by_kind, observations, stacked
@@ -44,12 +43,8 @@ def calibrate_cases(
         raise InputError(
             f"{profile.name} is a {profile.kind}: only kernels of GPUs can be calibrated from cases"
         )
-    single = [c for c in cases if c.devices == 1 and c.what not in COLLECTIVES and not c.workload]
-    left = [(c, "not an operator on one device") for c in cases if c not in single] if len(
-        single
-    ) < len(cases) else []
-    seen, unable = observations(single, profile)
-    left += unable
+    seen, unable = observations(single_operators(cases), profile)
+    left = [(c, "not an operator on one device") for c in cases if not _single(c)] + unable
     kinds: list[Kind] = []
     day = date or datetime.now(UTC).date().isoformat()
     for (name, bits, library), group in sorted(by_kind(seen).items()):
@@ -62,7 +57,16 @@ def calibrate_cases(
         why = f"; the first reason: {left[0][1]}" if left else ""
         raise InputError(f"none of the {len(cases)} cases can be used on {profile.name}{why}")
     kinds.sort(key=lambda kind: (kind.calibration.kernel, -kind.cases))
-    return Calibrated(profile.name, profile.kernels, kinds, left)
+    return Calibrated(profile, kinds, left)
+
+
+def single_operators(cases: Sequence[Case]) -> list[Case]:
+    """The cases of one operator on one device."""
+    return [case for case in cases if _single(case)]
+
+
+def _single(case: Case) -> bool:
+    return case.devices == 1 and case.what not in COLLECTIVES and not case.workload
 
 
 def _calibrated(
@@ -83,32 +87,35 @@ def _calibrated(
 
     start = {key: getattr(base, key) for key in free}
     found = fitted(free, start, residuals, expectation=_EXPECTATION)
-    kernel = _kernel(base, rounded(found.values))
+    kernel = _kernel(base, found.values)
+    kernel = _kernel(kernel, _numbers(kernel))
     rest = np.ones(len(group), dtype=bool)
     rest[indices] = False
     log_errors = np.log(everything.predicted_s(kernel) / everything.measured_s)
     errors = np.abs(np.expm1(log_errors))
     test = rest if rest.any() else ~rest
-    source = f"fitted to {len(indices)} cases of {', '.join(_sources(group, indices))}"
+    sources = ", ".join(sorted({group[i].case.source or "a source without name" for i in indices}))
     calibration = Calibration.model_construct(
+        **_numbers(kernel),
+        source=f"fitted to {len(indices)} of {len(group)} cases on {profile.name} of {sources}",
         kernel=name,
         library=library,
-        bits=(bits,),
-        source=source,
+        bits=bits,
         date=day,
         fitted=tuple(group[i].case.case_id for i in indices),
         held_out=int(rest.sum()),
-        error=float(errors[test].mean()),
+        error=float(f"{errors[test].mean():.4f}"),
         not_identified=tuple(key.removesuffix("_s") for key in found.not_identified),
-        residuals=residuals_of(log_errors[test], everything.measured_s[test] * 1e6),
-        parameters=kernel.model_copy(update={"source": source}),
+        **residuals_of(log_errors[test], everything.measured_s[test] * 1e6),
     )
+    spreads = [one.case.spread for one in group if one.case.spread > 1]
     return Kind(
         calibration=calibration,
         cases=len(group),
         before=_error(everything, base),
         fitted_error=float(errors[~rest].mean()),
         held_out_error=float(errors[rest].mean()) if rest.any() else None,
+        spread=float(np.median(spreads)) - 1 if spreads else None,
     )
 
 
@@ -120,5 +127,7 @@ def _error(stack: Stack, kernel: KernelClass) -> float:
     return float(abs(stack.predicted_s(kernel) / stack.measured_s - 1).mean())
 
 
-def _sources(group: Sequence[Observation], indices: Sequence[int]) -> list[str]:
-    return sorted({group[i].case.source or "a source without name" for i in indices})
+def _numbers(kernel: KernelClass) -> dict[str, float]:
+    """The parameters by their names in the schema, as the file says them."""
+    fields = (key for key in KernelClass.model_fields if key != "source")
+    return rounded({key: getattr(kernel, key) for key in fields})

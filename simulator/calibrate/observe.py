@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles import ProfileError
+from hardware_profiles.efficiency import with_kernels
 from simulator.bounds import alone_cycles
 from simulator.demand.context import Context, kernel_class
 from simulator.demand.gpu import Work, kernel_times, work_of
@@ -51,6 +53,7 @@ def observe(case: Case, profile: Profile) -> Observation:
     Raises InputError or ProfileError where the machine or its runtime cannot run it.
     """
     runtime = load_runtime(runtime_of(case, profile)[0])
+    profile = _unmeasured(profile, case.dtype)
     job = prepare(operator_program(case), profile, runtime, warm=warm_roles(case))
     section = runtime.on(profile.kind)
     context = Context(profile, section, job.levels)
@@ -74,6 +77,12 @@ def observe(case: Case, profile: Profile) -> Observation:
         back_to_back=several,
         latencies=steps * section.latency_scale,
     )
+
+
+@cache
+def _unmeasured(profile: Profile, dtype: str) -> Profile:
+    """The machine with kernels as expected: what a fit starts from must not depend on an older."""
+    return with_kernels(profile, dtype, mode="zero-shot")
 
 
 def observations(
@@ -117,9 +126,7 @@ def stacked(seen: Sequence[Observation]) -> Stack:
     import numpy as np
 
     first = seen[0].work
-    columns = {
-        f.name: np.array([getattr(o.work, f.name) for o in seen]) for f in fields(first)
-    }
+    columns = {f.name: np.array([getattr(o.work, f.name) for o in seen]) for f in fields(first)}
     if "prefill" in columns:
         columns["prefill"] = bool(columns["prefill"][0])  # type: ignore[assignment]
     return Stack(

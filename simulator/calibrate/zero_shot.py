@@ -53,7 +53,9 @@ EXPECTED: Mapping[KernelName, Mapping[str, tuple[float, Free]]] = {
         "sustained": (0.9, Free(0.15, 0.3, 1.0)),
         "overlap_exponent": (2.0, _EXPONENT),
         "wave": (0.7, _SHARE),
-        "tile": (0.3, Free(0.5, 0.005, 1.5)),
+        "tile": (0.15, Free(0.7, 0.005, 1.5)),
+        "batched": (0.3, Free(0.7, 0.005, 1.5)),
+        "throttle": (0.3, Free(0.7, 0.01, 1.5)),
     },
     "attention": {
         "latency": (28.0, _TIME),
@@ -80,11 +82,12 @@ EXPECTED: Mapping[KernelName, Mapping[str, tuple[float, Free]]] = {
     },
     "row": {
         "bandwidth": (0.85, _BANDWIDTH),
+        "cache": (0.5, _CACHE),
         "vector": (0.3, _SHARE),
         "overlap_exponent": (2.5, _EXPONENT),
         "held": (0.7, Free(0.7, 0.02, 10.0)),
     },
-    "element": {"bandwidth": (0.85, _BANDWIDTH)},
+    "element": {"bandwidth": (0.85, _BANDWIDTH), "cache": (0.5, _CACHE)},
 }
 """Start and freedom of what is fitted, by kernel class; see hardware_profiles.expected."""
 
@@ -103,8 +106,8 @@ SHARED: Mapping[KernelName, tuple[str, ...]] = {
     "matmul_vector": (
         "latency", "bandwidth", "cache", "operands", "ramp", "start", "write", "reduction",
     ),
-    "row": ("latency", "cache", "ramp"),
-    "element": ("latency", "cache", "ramp"),
+    "row": ("latency", "ramp"),
+    "element": ("latency", "ramp"),
 }  # fmt: skip
 """What a class has in common with products on the matrix unit: launch, memory and caches are the
 same hardware, and time on the host hides them in the measurements of these classes."""

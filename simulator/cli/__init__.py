@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
 from simulator.cli.errors import OneLineErrors
@@ -29,6 +30,7 @@ app.command()(run)
 app.command("list")(list_command)
 app.command("show")(show_command)
 app.command()(compare)
+app.command()(calibrate)
 app.command()(complexity)
 
 

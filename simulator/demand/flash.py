@@ -64,9 +64,7 @@ def prefill_times(work: Attention, kernel: KernelClass) -> Times:
     overlap. The last tiles of causal attention see the most keys: no run is shorter than one such
     block.
     """
-    memory = filled(
-        work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s
-    )
+    memory = filled(work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s)
     best: Times | None = None
     for rows in QUERY_TILES:
         tiles = whole(work.queries / rows)
@@ -95,9 +93,7 @@ def decode_times(work: Attention, kernel: KernelClass) -> Times:
     Keys are divided among blocks where that is faster, at the cost of a reduction. `unit`: start
     of a block; `group`: what it costs besides where several query heads share keys and values.
     """
-    memory = filled(
-        work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s
-    )
+    memory = filled(work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s)
     start = kernel.unit_s + where(work.heads > work.kv_heads, 1.0, 0.0) * kernel.group_s
     head_bytes = 2 * work.keys * work.head_dim * work.kv_bytes
     best: Times | None = None

@@ -77,9 +77,7 @@ def product_times(work: Product, kernel: KernelClass, *, matrix: bool) -> Times:
     its tiles and the part of the output's way to memory that does not overlap add up. Not
     modelled: clusters that share operands, a library's own choice where it is not the fastest.
     """
-    memory = filled(
-        work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s
-    )
+    memory = filled(work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s)
     rate = work.core_rate * kernel.arithmetic / _throttled(work, kernel)
     best: Times | None = None
     tiles = MATRIX_TILES if matrix else VECTOR_TILES
@@ -105,7 +103,8 @@ def _tiled(
     depth = whole(work.k / split / step) * step
     rounds = in_waves(blocks * split, work.cores, kernel.wave)
     area = rows * columns
-    small = min(1.0, area / _FULL_TILE) ** -kernel.tile
+    penalty = kernel.tile + where(work.batch > 1, 1.0, 0.0) * kernel.batched
+    small = min(1.0, area / _FULL_TILE) ** -penalty
     arithmetic = depth * area * small / rate
     operands = depth * (rows + columns) * work.operand_bytes / (work.core_bytes * kernel.operands)
     blocks_s = larger(rounds * larger(arithmetic, operands), kernel.depth_s * depth)
