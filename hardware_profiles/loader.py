@@ -27,7 +27,7 @@ _BUNDLED = Path(__file__).parent
 _FOLDERS = ("cpu", "gpu", "teaching")
 _SHOWN = 12
 """Names that the message about an unknown one gives when none is near."""
-_NOT_INHERITED = ("name", "title", "extends")
+_NOT_INHERITED = ("name", "title", "extends", "price")
 _BARE_KEY = re.compile(r"^[A-Za-z0-9_-]{1,60}$")
 
 Progress = Callable[[str], None]
@@ -69,6 +69,29 @@ def load_profile(
     return _load(files[name])
 
 
+def read_tables(name_or_path: str | Path) -> tuple[list[str], dict[str, Any]]:
+    """The names of a profile's files, itself first, and their tables merged; not validated.
+
+    ProfileError for what `load_profile` cannot read either. Not for "host", which has no file.
+    """
+    name = str(name_or_path)
+    files = _bundled_files()
+    if not name.endswith(".toml") and name not in files:
+        raise ProfileError(_unknown(name))
+    try:
+        layers = _read_chain(Path(name) if name.endswith(".toml") else files[name])
+        return [_shown(layer.path) for layer in layers], _merged(layers)
+    except RecursionError:
+        raise ProfileError(f"{_shown(Path(name))}: tables are nested too deeply") from None
+
+
+def _merged(layers: list[_Layer]) -> dict[str, Any]:
+    merged = layers[-1].data
+    for layer in reversed(layers[:-1]):
+        merged = _merge(merged, layer.data, (), layer.path)
+    return {k: v for k, v in merged.items() if k != "extends"}
+
+
 def _bundled_files() -> dict[str, Path]:
     """Bundled files by stem; those starting with `_` exist only to be extended."""
     return {path.stem: path for folder in _FOLDERS for path in (_BUNDLED / folder).glob("*.toml")}
@@ -87,10 +110,7 @@ def _unknown(name: str) -> str:
 def _load(path: Path) -> Profile:
     try:
         layers = _read_chain(path)
-        merged = layers[-1].data
-        for layer in reversed(layers[:-1]):
-            merged = _merge(merged, layer.data, (), layer.path)
-        return _validate(layers, {k: v for k, v in merged.items() if k != "extends"})
+        return _validate(layers, _merged(layers))
     except RecursionError:
         raise ProfileError(f"{_shown(path)}: tables are nested too deeply") from None
 
@@ -185,13 +205,14 @@ def _explain(layers: list[_Layer], error: ValidationError) -> str:
     details = error.errors(include_url=False)
     first = details[0]
     location = tuple(str(part) for part in first["loc"] if part != "[key]")
-    message = _reason(first["type"], first["msg"], first["input"], location)
+    message = reason(first["type"], first["msg"], first["input"], location)
     where = f"{dotted(location)}: " if location else ""
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return f"{_shown(_origin(layers, location))}: {where}{message}{more}"
 
 
-def _reason(kind: str, message: str, value: object, location: tuple[str, ...]) -> str:
+def reason(kind: str, message: str, value: object, location: tuple[str, ...]) -> str:
+    """One of pydantic's errors in our words: its type, message, input and place."""
     from hardware_profiles.units import shorten
 
     if kind == "missing":

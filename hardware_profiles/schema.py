@@ -14,22 +14,24 @@ from pydantic import (
     model_validator,
 )
 
+from hardware_profiles.facts import Price, Process
 from hardware_profiles.links import HostLink, Link, LinkName, link_problems
+from hardware_profiles.power import Power
 from hardware_profiles.tables import Count as Count
 from hardware_profiles.tables import Source as Source
 from hardware_profiles.tables import Sourced as Sourced
 from hardware_profiles.tables import Table as Table
 from hardware_profiles.units import (
+    BitsPerSecond,
     Bytes,
     BytesPerSecond,
     FlopsPerSecond,
     Hertz,
     Seconds,
-    Watts,
     format_quantity,
 )
 
-DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4")
+DTYPES = ("fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "fp4", "int8", "int4")
 """Types of operands that a width or a peak may be given for."""
 
 PEAK_TOLERANCE = 0.01
@@ -113,12 +115,18 @@ class Widths(Sourced):
         return max(widths, default=None)
 
 
+MemoryName = Annotated[str, StringConstraints(pattern=r"^[A-Z]+[0-9][A-Za-z0-9]*$", max_length=12)]
+"""A kind of DRAM in its standard's spelling: HBM2e, GDDR6X, LPDDR5X, DDR4."""
+
+
 class MemoryLevel(Sourced):
     """One level, in one or more equal parts.
 
     `capacity`: of one part. `instances`: how many parts the machine has (the L1 of each core, the
     L3 of each chiplet). `bandwidth`: all cores together; `bandwidth_per_core`: what one core can
-    draw; both read. `latency`: of one dependent load that hits this level.
+    draw; both read. `latency`: of one dependent load that hits this level. `bytes_in_flight`: what
+    one core may have asked for and not yet have, where known. Of a DRAM: `technology` ("HBM3"),
+    `bus_bits` of all channels and `data_rate` of one pin; these two must give the bandwidth.
     """
 
     capacity_bytes: Bytes = Field(alias="capacity")
@@ -129,6 +137,10 @@ class MemoryLevel(Sourced):
     )
     latency_s: Seconds | None = Field(default=None, alias="latency")
     line_bytes: Bytes | None = Field(default=None, alias="line")
+    bytes_in_flight: Bytes | None = None
+    technology: MemoryName | None = None
+    bus_bits: Count | None = None
+    data_rate_bits_per_s: BitsPerSecond | None = Field(default=None, alias="data_rate")
 
     @property
     def total_bytes(self) -> int:
@@ -144,12 +156,6 @@ class Peak(Sourced):
 
     flops_per_s: Annotated[Mapping[str, FlopsPerSecond], _DTYPES_KNOWN] = Field(alias="flops")
     clock_hz: Annotated[Mapping[str, Hertz], _DTYPES_KNOWN] = Field(default={}, alias="clock")
-
-
-class Power(Sourced):
-    """`tdp`: the power that the vendor lets the machine draw for long."""
-
-    tdp_watts: Watts = Field(alias="tdp")
 
 
 KernelName = Literal["matmul", "matmul_vector", "attention", "decode_attention", "row", "element"]
@@ -248,6 +254,8 @@ class Profile(Table):
     memory: Mapping[str, MemoryLevel]
     peak: Peak | None = None
     power: Power | None = None
+    price: Price | None = None
+    process: Process | None = None
     measured: Measured | None = None
     links: Mapping[LinkName, Link] = {}
     """Links to other devices by name; "network" leaves the node, the others are inside one."""

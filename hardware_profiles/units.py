@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
 
@@ -22,6 +23,8 @@ _EXAMPLES = {
     "s": "2.8 us",
     "FLOP/s": "312 TFLOP/s",
     "W": "400 W",
+    "J": "1.2 pJ",
+    "bit/s": "21 Gbit/s",
 }
 _LONGEST = 64
 """Characters of a quantity; anything longer is not one."""
@@ -29,8 +32,8 @@ _LONGEST = 64
 
 def _scales(unit: str) -> dict[str, Decimal]:
     """Every spelling of `unit` that is accepted, with its factor to the base unit."""
-    if unit == "s":
-        return {prefix + "s": Decimal(10) ** power for prefix, power in _SMALL.items()}
+    if unit in ("s", "J"):
+        return {prefix + unit: Decimal(10) ** power for prefix, power in _SMALL.items()}
     scales = {prefix + unit: Decimal(10) ** power for prefix, power in _DECIMAL.items()}
     if unit in ("B", "B/s"):
         scales |= {prefix + unit: Decimal(2) ** power for prefix, power in _BINARY.items()}
@@ -42,9 +45,9 @@ def _scales(unit: str) -> dict[str, Decimal]:
 def parse_quantity(text: object, unit: str) -> Decimal:
     """Base-unit value of `text`, whose unit must be a multiple of `unit`.
 
-    Units: "B", "B/s", "Hz", "s", "FLOP/s" (OP/s too), "W". kB is 1000 bytes, KiB is 1024. Raises
-    ValueError for a bare number, an unknown unit, or a unit of another kind, naming what was
-    expected.
+    Units: "B", "B/s", "bit/s", "Hz", "s", "FLOP/s" (OP/s too), "W", "J". kB is
+    1000 bytes, KiB is 1024. Raises ValueError for a bare number, an unknown unit, or a unit of
+    another kind, naming what was expected.
     """
     if unit not in _EXAMPLES:
         raise ValueError(f"unit {unit!r} is not one of {', '.join(_EXAMPLES)}")
@@ -102,6 +105,10 @@ def _slip(spelled: str, scales: dict[str, Decimal]) -> str:
         return f"; write {spelled.removesuffix('S')}/s"
     if "b" in spelled and spelled.replace("b", "B") in scales:
         return f"; b is a bit and B a byte: {spelled.replace('b', 'B')}?"
+    if "bit/s" in scales and spelled.replace("b/s", "bit/s") in scales:
+        return f"; bits are spelled out here: {spelled.replace('b/s', 'bit/s')}?"
+    if "bit/s" in scales and spelled.replace("B/s", "bit/s") in scales:
+        return f"; B is a byte and a data rate is in bits: {spelled.replace('B/s', 'bit/s')}?"
     near = {name.lower(): name for name in scales}
     if spelled.lower() in near:
         return f"; capitals matter: {near[spelled.lower()]}?"
@@ -132,12 +139,22 @@ def _text(unit: str) -> PlainSerializer:
     return PlainSerializer(convert, return_type=str)
 
 
+@dataclass(frozen=True)
+class Unit:
+    """Marks a type of quantity with its base unit, for who walks the schema."""
+
+    name: str
+
+
 _POSITIVE = Field(gt=0)
 _FINITE = Field(gt=0, allow_inf_nan=False)
+_NOT_NEGATIVE = Field(ge=0, allow_inf_nan=False)
 
-Bytes = Annotated[int, _whole("B"), _POSITIVE, _text("B")]
-BytesPerSecond = Annotated[int, _whole("B/s"), _POSITIVE, _text("B/s")]
-Hertz = Annotated[int, _whole("Hz"), _POSITIVE, _text("Hz")]
-Seconds = Annotated[float, _real("s"), Field(ge=0, allow_inf_nan=False), _text("s")]
-FlopsPerSecond = Annotated[float, _real("FLOP/s"), _FINITE, _text("FLOP/s")]
-Watts = Annotated[float, _real("W"), _FINITE, _text("W")]
+Bytes = Annotated[int, _whole("B"), _POSITIVE, _text("B"), Unit("B")]
+BytesPerSecond = Annotated[int, _whole("B/s"), _POSITIVE, _text("B/s"), Unit("B/s")]
+Hertz = Annotated[int, _whole("Hz"), _POSITIVE, _text("Hz"), Unit("Hz")]
+Seconds = Annotated[float, _real("s"), _NOT_NEGATIVE, _text("s"), Unit("s")]
+FlopsPerSecond = Annotated[float, _real("FLOP/s"), _FINITE, _text("FLOP/s"), Unit("FLOP/s")]
+BitsPerSecond = Annotated[int, _whole("bit/s"), _POSITIVE, _text("bit/s"), Unit("bit/s")]
+Joules = Annotated[float, _real("J"), _FINITE, _text("J"), Unit("J")]
+Watts = Annotated[float, _real("W"), _FINITE, _text("W"), Unit("W")]

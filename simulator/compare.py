@@ -178,8 +178,8 @@ def compare_file(
     """Predict every case of a file.
 
     A case's workload is looked up in the table `workloads` (default: workloads.json beside the
-    case file, if there), then among the bundled models. `mode`: see Predictor. `progress` is called with cases done and
-    cases in all. Raises InputError for files that cannot be used.
+    case file, if there), then among the bundled models. `mode`: see Predictor. `progress` is
+    called with cases done and cases in all. Raises InputError for files that cannot be used.
     """
     cases = read_cases(path)
     beside = Path(path).parent / "workloads.json"

@@ -175,7 +175,7 @@ def _point(scenario: Scenario, value: int | str) -> Point:
         amounts |= _timed(prepared.run())
     except InputError as error:
         refused = str(error)
-    number = prepared.model.parameters if isinstance(value, str) else value
+    number = scenario.model().parameters if isinstance(value, str) else value
     return Point(number, str(value), amounts, refused)
 
 

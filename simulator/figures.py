@@ -140,7 +140,8 @@ def as_json(run: Run, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The run's figures as plain JSON types, seconds in keys that end in _s.
 
     `attribution_s`, `by_stage_s` and `by_kind_s` each add up to `latency_s`. `ttft_s`, `tpot_s` and
-    `tokens_per_s` are null where no token is generated. `notes`: assumptions to tell a reader,
+    `tokens_per_s` are null where no token is generated; `power` is null where nothing is known of
+    the machine's. `notes`: assumptions to tell a reader,
     followed by the profile's own.
     """
     first = run.program.passes[0]
@@ -170,7 +171,23 @@ def as_json(run: Run, notes: Sequence[str] = ()) -> dict[str, Any]:
         "by_kind_s": _seconds(run, run.by_kind_cycles),
         "bounds_s": dict(run.bounds_s),
         "memory_bytes": dict(run.memory_bytes),
+        "power": _power(run),
         "notes": [*notes, *own],
+    }
+
+
+def _power(run: Run) -> dict[str, Any] | None:
+    """Energy by cause, of the run and of a token (read where none is generated), average power."""
+    report = run.power
+    if report is None:
+        return None
+    return {
+        "joules": dict(report.joules),
+        "total_joules": report.total_joules,
+        "joules_per_token": report.total_joules / run.token_count,
+        "average_watts": report.average_watts,
+        "clock_share": report.clock_share,
+        "source": report.source,
     }
 
 

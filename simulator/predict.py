@@ -10,6 +10,8 @@ from hardware_profiles import ProfileError, list_profiles, load_profile
 from hardware_profiles.calibrations import shipped
 from hardware_profiles.efficiency import Mode, with_kernels
 from hardware_profiles.variants import with_cores
+from simulator.demand.collective import collective_demand
+from simulator.fabrics import measured_collective
 from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
@@ -24,6 +26,7 @@ from simulator.runtime import list_runtimes, load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
 from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES, Parallel
+from workloads.op_counts import COLLECTIVES
 from workloads.transforms import spread
 
 if TYPE_CHECKING:
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
     from simulator.cases import Case
     from simulator.run import Run
     from workloads.model import Model
-
-COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 
 _BODY_ONLY = "encoder layers only"
 _DECODER_TOO = "decoder runs over as many tokens as the encoder"
@@ -81,7 +82,9 @@ class Predictor:
 
     def _predict(self, case: Case) -> float:
         if case.what in COLLECTIVES:
-            raise Skip("several devices are not modelled yet")
+            return self._collective_s(case)
+        if case.devices != 1 and not case.workload:
+            raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
         if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
             raise Skip(f"no arithmetic in {case.dtype!r}")
         if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
@@ -102,6 +105,19 @@ class Predictor:
             return _steady_s(run, calls) if calls > 1 else run.latency_s
         except (InputError, ProfileError) as error:
             raise Skip(str(error)) from error
+
+    def _collective_s(self, case: Case) -> float:
+        """One collective by itself, over the links that its source had."""
+        profile = _profile(case.hardware)
+        try:
+            measured = measured_collective(case, profile)
+            needs = collective_demand(
+                measured.shape, profile, network=measured.network, mode=self.mode,
+                inside=measured.inside,
+            )  # fmt: skip
+        except ProfileError as error:
+            raise Skip(str(error)) from error
+        return needs.cycles / profile.clock.burst_hz
 
     def _forward_s(self, case: Case, profile: Profile, runtime: str) -> float:
         """One pass, one step or one generation.
@@ -147,6 +163,8 @@ class Predictor:
             weight_dtype=case.weight_dtype,
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
+            expand_latents=bool(model.kv_rank)
+            and load_runtime(runtime).on(profile.kind).expands_latents,
         )
         return simulate(spread(program, _layout(case)), profile, runtime, must_hold="weights")
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from hardware_profiles.variants import at_clock_share
 from simulator import engine
 from simulator.attribution import attribute
 from simulator.bounds import busiest_resource_cycles, critical_path_cycles
 from simulator.machine import Job, MustHold, prepare
+from simulator.power import default_limit_watts, power_report, within_limit
 from simulator.runtime import Runtime, default_runtime, load_runtime
 from workloads.graph import program_from_graph
 from workloads.moment import STAGES, Program
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hardware_profiles.schema import Profile
+    from simulator.power import PowerReport
     from simulator.trace import Trace
     from workloads.moment import Moment
 
@@ -33,11 +36,14 @@ def simulate(
     *,
     warm: Mapping[str, int] | None = None,
     must_hold: MustHold = "everything",
+    clock_share: float | None = None,
 ) -> Run:
     """Predict how `program` runs on `profile` under `runtime` (default: pytorch-eager).
 
     `program` may be a graph whose nodes carry a `moment`. `warm`: roles of tensors that may be in
     cache at the start, see simulator.machine.prepare; `must_hold`: what has to fit in memory.
+    `clock_share`: of the machine's clocks, for a board whose power limit holds them down; None: all
+    of them, or what the limit leaves, see simulator.power.default_limit_watts.
     Raises InputError for a graph with a cycle, a runtime that is unknown or does not run on this
     kind of machine, and a model that does not fit.
     """
@@ -47,19 +53,32 @@ def simulate(
         runtime = default_runtime(profile.kind)
     if isinstance(runtime, str):
         runtime = load_runtime(runtime)
-    job = prepare(program, profile, runtime, warm=warm, must_hold=must_hold)
+    if clock_share is None:
+        limit_watts = default_limit_watts(profile, program)
+        if limit_watts is not None:
+            again = partial(simulate, program, profile, runtime, warm=warm, must_hold=must_hold)
+            return within_limit(lambda share: again(clock_share=share), limit_watts)
+        clock_share = 1.0
+    at = profile if clock_share == 1.0 else at_clock_share(profile, clock_share)
+    job = prepare(program, at, runtime, warm=warm, must_hold=must_hold)
     trace = engine.run(job.flat, job.demands, job.plan)
-    return Run(profile, runtime, job, trace)
+    return Run(at, runtime, job, trace, clock_share, profile)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a simulated run was and what came out. Seconds end in _s, cycles are device cycles."""
+    """What a simulated run was and what came out. Seconds end in _s, cycles are device cycles.
+
+    `profile`: the machine at the clock that it ran at, `clock_share` of that of `declared` (None:
+    they are the same).
+    """
 
     profile: Profile
     runtime: Runtime
     job: Job
     trace: Trace
+    clock_share: float = 1.0
+    declared: Profile | None = None
 
     @property
     def program(self) -> Program:
@@ -112,6 +131,13 @@ class Run:
         times = sum(m.kind == "sample" for m in self.moments) // layout.micro_batches
         chosen = times * self.program.batch * layout.data
         return chosen / self.latency_s if chosen else None
+
+    @property
+    def token_count(self) -> int:
+        """Tokens generated in all sequences; those read where none is generated."""
+        batch = self.program.batch
+        chosen = sum(moment.kind == "sample" for moment in self.moments) * batch
+        return chosen or sum(step.tokens for step in self.program.passes) * batch
 
     @cached_property
     def attribution(self) -> dict[str, int]:
@@ -172,7 +198,7 @@ class Run:
         moment; `host`: the dispatching thread; `link`: time in which something goes over it. With
         several devices the mean of all.
         """
-        trace, profile = self.trace, self.profile
+        trace, profile = self.trace, self.declared or self.profile
         latency = self.latency_s * trace.device_count
         if not latency:
             return dict.fromkeys(("mfu", "memory_bandwidth", "cores_busy", "host", "link"), 0.0)
@@ -192,6 +218,11 @@ class Run:
             "host": sum(trace.dispatch_cycles) / cycles,
             "link": linked / cycles,
         }
+
+    @cached_property
+    def power(self) -> PowerReport | None:
+        """Energy by cause and average power; None where nothing is known of the machine's."""
+        return power_report(self)
 
     @property
     def memory_bytes(self) -> dict[str, int]:

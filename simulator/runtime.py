@@ -118,6 +118,8 @@ class OnDevice(Sourced):
     """Arithmetic at full width and memory at full bandwidth, with no fixed costs."""
     copies_caches: bool = False
     """A cache is grown by concatenation, so each append copies it whole."""
+    expands_latents: bool = False
+    """Latent attention computes keys and values of all cached rows anew in each decode step."""
     latency_scale: Annotated[float, Field(ge=0)] = 1.0
     fusion: FusionTable = FusionTable()
     host: HostTable | None = None

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
+    from simulator.prepare import Prepared
     from simulator.run import Run
     from workloads.model import Model
-    from workloads.moment import Parallel, Program
-
-_PROMPT = 128
-"""Tokens to read where nothing is said."""
+    from workloads.moment import Parallel
 
 
 @dataclass(frozen=True)
 class Scenario:
     """One run in the user's words; None: not said, chosen as for `moments run`.
 
-    `workload`: a bundled name, a config.json or its folder. `hardware`: a bundled name, a .toml
+    `workload`: a bundled name, a config.json or its folder, a program that `moments import` wrote,
+    or an .onnx file with the sizes `dims` of its open axes. The shapes of the last two are fixed:
+    what would change them is an error. `hardware`: a bundled name, a .toml
     file, or "host". Lengths are tokens a sequence. `threads`: of the machine's cores. `probe`: the
-    host may be measured (some seconds, once). `..._parallel`: over how many devices of that kind
-    the model is spread, see workloads.transforms.spread; `batch` is that of all together.
+    host may be measured (some seconds, once). `changes`: figures of the machine or of the runtime
+    that are otherwise, each as "key=value"; see hardware_profiles.variants.with_changes and
+    simulator.runtime_changes. `power_cap`: watts that the device may draw on average ("300W"); the
+    clock follows, see simulator.power. `..._parallel`: over how many devices of that kind the model
+    is spread, see workloads.transforms.spread; `batch` is that of all together.
     """
 
     workload: str
@@ -37,6 +40,8 @@ class Scenario:
     weight_dtype: str | None = None
     threads: int | None = None
     probe: bool = True
+    changes: tuple[str, ...] = ()
+    power_cap: str | None = None
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     data_parallel: int = 1
@@ -45,6 +50,7 @@ class Scenario:
     sequence_parallel: bool = False
     stretch: bool = False
     """Lengths beyond the model's own positions are allowed, as if it had more."""
+    dims: Mapping[str, int] | None = None
 
     @property
     def layout(self) -> Parallel:
@@ -64,13 +70,31 @@ class Scenario:
 
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
-        return _filled(self, self.model(), self._profile(progress))
+        from simulator.prepare import filled, imported
+        from workloads import Model, load_workload
+
+        profile, changed = self._profile(progress)
+        found = load_workload(self.workload, dims=self.dims)
+        if not isinstance(found, Model):
+            return imported(self, found, profile, changed)
+        return filled(self, self._stretched(found), profile, changed)
 
     def model(self) -> Model:
-        """The model that is meant, with as many positions as are asked for where it may stretch."""
-        from workloads import load_model
+        """The model that is meant, with as many positions as are asked for where it may stretch.
 
-        model = load_model(self.workload)
+        InputError for an imported program, whose lengths are fixed.
+        """
+        from workloads import InputError, Model, load_workload
+
+        found = load_workload(self.workload, dims=self.dims)
+        if not isinstance(found, Model):
+            raise InputError(
+                f"{self.workload}: is an imported graph, whose shapes are fixed; expected a model: "
+                "a bundled name or a config.json"
+            )
+        return self._stretched(found)
+
+    def _stretched(self, model: Model) -> Model:
         asked = (self.context or self.prompt or 0) + self.generate + 1
         if not self.stretch or asked <= model.max_positions or model.encoder is not None:
             return model
@@ -80,74 +104,14 @@ class Scenario:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
         return self.prepared().run()
 
-    def _profile(self, progress: Callable[[str], None] | None) -> Profile:
+    def _profile(self, progress: Callable[[str], None] | None) -> tuple[Profile, list[str]]:
+        """The machine, and what was changed of it."""
         from hardware_profiles import load_profile
-        from hardware_profiles.variants import with_cores
+        from hardware_profiles.variants import made_changes, with_changes, with_cores
+        from simulator.runtime_changes import is_runtime_change
 
-        profile = load_profile(self.hardware, probe=self.probe, progress=progress)
-        return profile if self.threads is None else with_cores(profile, self.threads)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A scenario ready to run. `assumed`: options that were filled in, as one would write them."""
-
-    scenario: Scenario
-    model: Model
-    profile: Profile
-    program: Program
-    runtime: str
-    assumed: tuple[str, ...]
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know besides the figures."""
-        assumed = [f"assumed {', '.join(self.assumed)}"] if self.assumed else []
-        return [*assumed, *self.model.notes]
-
-    def run(self) -> Run:
-        """Simulate it; the errors are those of simulator.run.simulate."""
-        from simulator.run import simulate
-
-        return simulate(self.program, self.profile, self.runtime)
-
-
-def _filled(scenario: Scenario, model: Model, profile: Profile) -> Prepared:
-    from simulator.runtime import default_runtime
-    from workloads import InputError, compile_forward
-    from workloads.transforms import batch_of_part, spread
-
-    assumed = []
-    prompt, dtype, runtime = scenario.prompt, scenario.dtype, scenario.runtime
-    if prompt is not None and scenario.context is not None:
-        raise InputError("--prompt and --context: give one; a context is a prompt already read")
-    if prompt is None and scenario.context is None:
-        prompt = _default_prompt(model, scenario.generate)
-        assumed.append(f"--prompt {prompt}")
-    if dtype is None:
-        half = profile.kind == "gpu" and profile.width.macs_per_cycle("fp16") is not None
-        dtype = "fp16" if half else "fp32"
-        assumed.append(f"--dtype {dtype}")
-    if runtime is None:
-        runtime = default_runtime(profile.kind)
-        assumed.append(f"--runtime {runtime}")
-    program = compile_forward(
-        model,
-        batch=batch_of_part(scenario.batch, scenario.layout),
-        prompt=prompt,
-        context=scenario.context,
-        generate=scenario.generate,
-        dtype=dtype,
-        weight_dtype=scenario.weight_dtype,
-    )
-    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
-    return Prepared(scenario, model, profile, program, runtime, tuple(assumed))
-
-
-def _default_prompt(model: Model, generate: int) -> int:
-    """128 tokens, fewer where the model has no room for them; an image's patches."""
-    if model.fixed_input is not None:
-        return model.fixed_input
-    if model.encoder is not None:
-        return min(_PROMPT, model.encoder.max_positions)
-    return max(1, min(_PROMPT, model.max_positions - max(0, generate)))
+        declared = load_profile(self.hardware, probe=self.probe, progress=progress)
+        changes = [text for text in self.changes if not is_runtime_change(text)]
+        profile = with_changes(declared, changes)
+        lines = made_changes(declared, profile) if changes else []
+        return profile if self.threads is None else with_cores(profile, self.threads), lines

@@ -122,16 +122,31 @@ def _figures(run: Run) -> Table:
     rows.append(("cores busy", share_text(used["cores_busy"]), ""))
     if run.job.plan.host != "none":
         rows.append(("host busy", share_text(used["host"]), ""))
+    rows.extend(_power(run))
     if run.trace.places:
         rows.append(("link busy", share_text(used["link"]), ""))
     return _pairs(rows)
 
 
+def _power(run: Run) -> Iterable[tuple[str, str, str]]:
+    """Energy, average power, and the clock where a limit of power lowered it."""
+    report = run.power
+    if report is None or not report.total_joules:
+        return
+    total, per_token = report.total_joules, report.total_joules / run.token_count
+    remark = f"{report.average_watts:.0f} W, {per_token:.2g} J a token"
+    yield ("energy (estimate)", f"{total:.3g} J", remark)
+    most = max(report.joules, key=lambda cause: report.joules[cause])
+    yield (f"most: {most}", share_text(report.joules[most] / total), "")
+    if report.clock_share < 1:
+        share = share_text(report.clock_share)
+        yield ("limited clock", share, amount_text(run.trace.clock_hz, "Hz"))
+
+
 def _rate(run: Run) -> tuple[str, str, str]:
     if run.tokens_per_s is not None:
         return ("tokens/s generated", f"{run.tokens_per_s:,.0f}", "")
-    tokens = sum(step.tokens for step in run.program.passes) * run.program.batch
-    rate = tokens / run.latency_s if run.latency_s else 0.0
+    rate = run.token_count / run.latency_s if run.latency_s else 0.0
     return ("tokens/s read", f"{rate:,.0f}", "")
 
 

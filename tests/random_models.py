@@ -65,6 +65,8 @@ def models(draw: st.DrawFn) -> Model:
     table |= {flag: draw(st.booleans()) for flag in flags}
     if table["positions"] == "bias":
         table["relative_buckets"] = draw(st.integers(1, 32))
+    if family == "encoder" and heads == kv_heads and draw(st.booleans()):
+        table |= draw(distances())
     if table["window"] is not None:
         spans = st.lists(st.sampled_from(["local", "global"]), max_size=3)
         table["pattern"] = draw(spans)
@@ -73,6 +75,22 @@ def models(draw: st.DrawFn) -> Model:
     if family == "encoder_decoder":
         table["encoder"] = {"layers": draw(st.integers(1, 3))}
     return build_model(table, "random")
+
+
+@st.composite
+def distances(draw: st.DrawFn) -> dict[str, Any]:
+    """The keys of disentangled attention."""
+    return {
+        "positions": "disentangled",
+        "window": None,
+        "qk_norm": "none",
+        "relative_buckets": draw(st.integers(2, 20)),
+        "relative_norm": draw(st.booleans()),
+        "position_products": draw(st.lists(st.sampled_from(["c2p", "p2c"]), unique=True)),
+        "shared_position_keys": draw(st.booleans()),
+        "short_span": draw(st.booleans()),
+        "convolution_kernel": draw(st.sampled_from([0, 1, 3])),
+    }
 
 
 @st.composite

@@ -155,6 +155,14 @@ def test_threads_use_a_part_of_the_machine() -> None:
     assert part["latency_s"] > 4 * whole["latency_s"]
 
 
+def test_figures_are_changed_on_the_line() -> None:
+    decode = ("run", "gpt2", *A100, "--context", "8", "--json", "-")
+    changes = ("--set", "dram.bandwidth=2x", "--set", "dispatch=1/2x")
+    before, after = good(*decode), good(*decode, *changes)
+    assert json.loads(after.stdout)["latency_s"] < 0.7 * json.loads(before.stdout)["latency_s"]
+    assert "note: changed memory.dram.bandwidth: 2.039 TB/s -> 4.078 TB/s" in after.stderr
+
+
 def test_run_can_start_from_a_context() -> None:
     data = json.loads(good("run", "gpt2", *A100, "--context", "100", "--json", "-").stdout)
     assert (data["tokens"], data["context"], data["ttft_s"]) == (1, 100, None)
@@ -182,6 +190,39 @@ def test_list(what: str, words: list[str]) -> None:
     assert "…" not in text
     rows = json.loads(good("list", what, "--json").stdout)
     assert all(row["name"] in text for row in rows)
+
+
+def test_hardware_is_chosen_by_its_figures() -> None:
+    chosen = ("--vendor", "NVIDIA", "--kind", "gpu", "--min-memory", "70GB", "--max-tdp", "400 W")
+    rows = json.loads(good("list", "hardware", *chosen, "--sort", "bandwidth", "--json").stdout)
+    names = [row["name"] for row in rows]
+    assert "nvidia-a100-sxm4-80gb" in names
+    assert "nvidia-h100-sxm5-80gb" not in names
+    rates = [row["memory_bytes_per_s"] for row in rows]
+    assert rates == sorted(rates, reverse=True)
+    fast = json.loads(good("list", "hardware", "--min-bandwidth", "4TB/s", "--json").stdout)
+    assert {row["memory_bytes_per_s"] >= 4e12 for row in fast} == {True}
+    cheapest = json.loads(good("list", "hardware", "--sort", "price", "--json").stdout)
+    assert cheapest[0]["price_per_hour"] > 1
+    assert cheapest[-1]["price_per_hour"] is None
+
+
+def test_the_bundled_hardware_is_not_in_doubt() -> None:
+    result = good("lint")
+    assert result.stdout == ""
+    assert "0 figures in doubt" in result.stderr
+
+
+def test_lint_shows_what_is_in_doubt_and_exits_with_1(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(MACHINE.format(bandwidth="1 MB/s"), encoding="utf-8")
+    result = moments("lint", path, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)[0]["findings"][0]["key"] == "memory.dram.bandwidth"
+    table = moments("lint", path)
+    assert table.exit_code == 1
+    assert table.stdout.split()[:6] == ["file", "key", "value", "expected", "likely", "slip"]
+    assert "below 50 MB/s" in " ".join(table.stdout.split())
 
 
 def test_show_a_workload() -> None:
@@ -263,6 +304,16 @@ def test_help_and_version() -> None:
         (("compare", "missing.csv"), "missing.csv"),
         (("simulate",), "simulate"),
         (("--frobnicate",), "--frobnicate"),
+        (("run", "gpt2", *A100, "--set", "l2=2 GB/s"), "--set l2=2 GB/s: 'l2' is not known"),
+        (("run", "gpt2", *A100, "--set", "dispatch=2"), "--set dispatch=2: dispatch has several"),
+        (("list", "hardware", "--min-memory", "40"), "--min-memory: '40' is not a number with"),
+        (("list", "hardware", "--max-tdp", "40 GB"), "--max-tdp: '40 GB': unit 'GB' is not one"),
+        (("list", "hardware", "--kind", "tpu"), "--kind 'tpu': known: cpu, gpu"),
+        (("list", "hardware", "--vendor", "nvidea"), 'did you mean "nvidia"?'),
+        (("list", "hardware", "--sort", "colour"), "--sort 'colour': known: name, cores"),
+        (("list", "workloads", "--kind", "cpu"), "--kind cpu: chooses among hardware, not among"),
+        (("lint", "nothing.toml"), "nothing.toml: no such file"),
+        (("lint", "nvidia-a1000"), "nvidia-a1000' is not known"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:

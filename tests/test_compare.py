@@ -81,7 +81,7 @@ def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
         "a2": "no hardware profile 'some-machine'",
         "a3": "no runtime 'some-runtime'",
         "a4": "no arithmetic in 'q9_z'",
-        "a5": "several devices are not modelled yet",
+        "a5": "matmul on 2 devices: only collectives have several",
     }
     result = json.loads(json.dumps(comparison.as_json(), allow_nan=False))
     assert result["n"] == 1

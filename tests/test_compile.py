@@ -212,12 +212,14 @@ def test_each_kind_of_layer_reads_all_of_its_weights_once(name: str) -> None:
     model = load_model(name)
     # so many tokens that every expert is chosen by one of them
     prompt = model.fixed_input or (4096 if model.experts else 4)
-    target = None if model.encoder is None else 1
+    target = None if model.encoder is None or model.queries else 1
     program = compile_forward(model, prompt=prompt, target=target)
     layers = [r.segment for r in program.passes[0].repeats if r.segment.name == "layer"]
     runs = layer_runs(model)
     if model.depths:
         return  # test_stages
+    if model.convolution_kernel or model.layer_positions:
+        layers = layers[-1:]  # test_disentangled and test_detection have what is beside them
     assert len(layers) == len(runs)
     for run, segment in {
         run.kind: (run, layer) for run, layer in zip(runs, layers, strict=True)
@@ -230,9 +232,10 @@ def test_each_kind_of_layer_reads_all_of_its_weights_once(name: str) -> None:
         ]
         # XLNet's biases of segments are for pairs of texts
         unread = 3 * model.heads * model.head_dim * model.segment_biases
-        read = sum(tensor.bytes for tensor in weights)
-        assert read == 4 * (layer_parameters(model, run.kind) - unread)
-        assert len({tensor.name for tensor in weights}) == len(weights)
+        each = {tensor.name: tensor.bytes for tensor in weights}
+        assert sum(each.values()) == 4 * (layer_parameters(model, run.kind) - unread)
+        # two matrices and their biases bring contents and distances to queries and keys
+        assert len(weights) - len(each) == (4 if model.shared_position_keys else 0)
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -461,7 +464,7 @@ def test_whatever_is_compiled_hangs_together(case: tuple[Model, Program]) -> Non
             assert len(set(written)) == len(written)
     # what nobody has written is what the user hands in; all else has a producer
     handed_in = {"tokens", "token_types", "pixels", "hidden", "source_tokens", "encoded"}
-    handed_in |= {"position_bias", "scale.weight"}
+    handed_in |= {"position_bias", "distances", "scale.weight"}
     for number, moment in enumerate(flat.moments):
         if not flat.predecessors[number]:
             assert {t.name for t in moment.reads if t.role != "weight"} <= handed_in

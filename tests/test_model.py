@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.module_counts import COUNTED
-from workloads import InputError, Model, list_models, load_model
+from workloads import InputError, Model, compile_forward, flatten, list_models, load_model
 from workloads.model import build_model
 from workloads.parameters import (
     embedding_parameters,
@@ -65,6 +65,43 @@ def test_the_original_transformer_part_by_part() -> None:
     assert model.parameters == 37_000 * 512 + encoder + decoder
 
 
+@pytest.mark.parametrize(
+    ("name", "published_millions"),
+    [
+        # pytorch-image-models, results of deit3_*: parameters in millions
+        *(("deit-3-s-16-224", 22.06), ("deit-3-s-16-384", 22.21), ("deit-3-b-16-224", 86.59)),
+        *(("deit-3-b-16-384", 86.88), ("deit-3-l-16-224", 304.37), ("deit-3-l-16-384", 304.76)),
+        ("deit-3-h-14-224", 632.13),
+    ],
+)
+def test_deit_3_is_a_vit_with_scales(name: str, published_millions: float) -> None:
+    model = load_model(name)
+    plain = model.model_copy(update={"layer_scale": False, "class_positions": True})
+    # two weights a column in each layer, and no position of the class token
+    more = 2 * model.layers * model.hidden - model.hidden
+    assert model.parameters == plain.parameters + more
+    assert round(model.parameters / 1e6, 2) == published_millions
+    if name == "deit-3-b-16-224":
+        assert plain.parameters == load_model("vit-b-16-224").parameters
+    moments = flatten(compile_forward(model, prompt=model.fixed_input)).moments
+    read = sum(t.bytes for m in moments for t in m.reads if t.role == "weight")
+    assert read == 4 * (model.parameters - model.hidden)  # but for the class token
+
+
+def test_transformer_xl_large_part_by_part() -> None:
+    model = load_model("transformer-xl-large")
+    # clusters of 20,000, 20,000, 160,000 and 67,735 tokens, each a quarter as wide as the last
+    table = 20_000 * 1024 + 20_000 * 256 + 160_000 * 64 + 67_735 * 16
+    brought = 1024 * (1024 + 256 + 64 + 16)
+    assert embedding_parameters(model) == table + brought
+    # queries, keys, values, distances and output; two vectors a head; two norms
+    layer = 5 * 1024**2 + 2 * 1024 + 2 * 1024 * 4096 + 4096 + 1024 + 2 * 2048
+    assert layer_parameters(model) == layer
+    # a projection of the commonest that is not tied, a bias a token, three clusters
+    assert output_parameters(model) == 1024**2 + 267_735 + 3 * (1024 + 1)
+    assert model.parameters == table + brought + 18 * layer + output_parameters(model)
+
+
 def test_an_encoder_takes_over_what_it_does_not_say() -> None:
     table = {**TINY, "positions": "learned", "family": "encoder_decoder", "encoder": {"layers": 3}}
     model = build_model(table, "here")
@@ -89,6 +126,20 @@ def test_a_model_is_frozen() -> None:
         model.layers = 3
 
 
+ENCODER = {"family": "encoder", "positions": "learned", "head": "none"}
+SOUND = {
+    **ENCODER,
+    "positions": "convolution",
+    "input": "sound",
+    "filters": [[4, 3, 2]],
+    "position_kernel": 3,
+}
+FEATURES = {
+    "input": "features",
+    "image": 8,
+    "backbone": {"stem": 4, "widths": [8], "depths": [1]},
+    "max_positions": 4,
+}
 SLIPS: list[tuple[dict[str, Any], str]] = [
     ({"heads": 3}, "hidden = 16 is not divisible by heads = 3"),
     ({"kv_heads": 3}, "heads = 4 is not divisible by kv_heads = 3"),
@@ -129,6 +180,33 @@ SLIPS: list[tuple[dict[str, Any], str]] = [
     ({"input": "patches", "image": 30, "patch": 16}, "not a positive multiple of patch = 16"),
     ({"input": "patches", "image": 32, "patch": 16, "max_positions": 4}, "for the class token"),
     ({"input": "patches", "image": 32, "patch": 16, "max_positions": 5}, "no head over a vocab"),
+    ({"positions": "convolution"}, '"convolution" goes with input = "sound"'),
+    ({"position_kernel": 3}, 'filters and position_kernel need input = "sound"'),
+    ({"filters": [[4, 3]]}, "filters.0.2 is missing"),
+    ({**ENCODER, "positions": "disentangled"}, "relative_buckets = 0, position_products = []"),
+    ({"positions": "disentangled", "relative_buckets": 4}, 'needs family = "encoder"'),
+    ({"position_products": ["c2p"]}, 'need positions = "disentangled"'),
+    ({"position_products": ["p2p"]}, "position_products.0 = 'p2p': expected 'c2p' or 'p2c'"),
+    ({"convolution_kernel": 4}, "convolution_kernel = 4 is even"),
+    ({**SOUND, "filters": []}, "filters has 0 entries"),
+    ({**SOUND, "position_groups": 3}, "groups that divide hidden = 16"),
+    ({**ENCODER, "input": "features"}, 'input = "features" needs a backbone with a depth'),
+    ({**ENCODER, **FEATURES, "positions": "none"}, 'expected 2 x 2 features of the image, and "ea'),
+    (
+        {**ENCODER, **FEATURES, "backbone": {"stem": 4, "widths": [6], "depths": [1]}},
+        "backbone.widths = [6]: expected multiples of 4",
+    ),
+    ({"head": "detector"}, "queries is 0 or missing"),
+    ({"head": "detector", "queries": 2}, "classes is 0 or missing"),
+    ({"layer_positions": True}, "layer_positions needs queries"),
+    ({**ENCODER, "queries": 2}, "expected fewer than class_tokens, and patches"),
+    ({"queries": 2}, 'expected an encoder with input = "features"'),
+    ({"class_positions": False}, 'class_positions = false needs input = "patches"'),
+    ({"layer_scale": True, "norm_position": "both"}, 'layer_scale needs norm_position = "pre"'),
+    ({"labels": 10}, 'labels, guidance and head = "denoiser" need modulation = true'),
+    ({"modulation": True}, 'modulation needs input = "patches" and class_tokens = 0'),
+    ({"adaptive_cutoffs": [50, 40], "adaptive_divisor": 4}, "expected numbers of tokens that rise"),
+    ({"adaptive_cutoffs": [50], "adaptive_divisor": 4}, "adaptive_cutoffs needs an adaptive_head"),
 ]
 
 

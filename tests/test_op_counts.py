@@ -108,6 +108,22 @@ def test_softmax() -> None:
     assert (moment.read_bytes, moment.write_bytes) == (40, 40)
 
 
+def test_layer_norm_without_gain_and_bias() -> None:
+    moment = op_counts.layer_norm("norm", "output", rows=2, columns=10, dtype="fp16", affine=False)
+    # per row 5*10 + 1; and 3 special
+    assert moment.counts == OperationCounts(vector_ops=2 * 51, special_ops=6)
+    assert [tensor.bytes for tensor in moment.reads] == [2 * 2 * 10]
+
+
+def test_max_pool() -> None:
+    moment = op_counts.max_pool(
+        "pool", "initialise", outputs=6, inputs=24, window=9, columns=5, dtype="fp32"
+    )
+    # eight compares for each of 6 * 5 values
+    assert moment.counts == OperationCounts(vector_ops=8 * 30)
+    assert (moment.read_bytes, moment.write_bytes) == (4 * 24 * 5, 4 * 6 * 5)
+
+
 def test_layer_norm() -> None:
     moment = op_counts.layer_norm("norm", "output", rows=2, columns=10, dtype="fp16")
     # 2 rows of (7*10 + 1) vector, 3 special each
@@ -203,6 +219,9 @@ def test_sample() -> None:
         lambda: op_counts.linear("a", "output", m=0, n=1, k=1, dtype="fp32"),
         lambda: op_counts.matmul("a", "output", batch=1, m=1, n=-1, k=1, dtype="fp32"),
         lambda: op_counts.layer_norm("a", "output", rows=0, columns=1, dtype="fp32"),
+        lambda: op_counts.max_pool(
+            "a", "output", outputs=1, inputs=0, window=9, columns=1, dtype="fp32"
+        ),
         lambda: op_counts.rms_norm("a", "output", rows=1, columns=0, dtype="fp32"),
         lambda: op_counts.softmax("a", "output", rows=0, columns=1, dtype="fp32"),
         lambda: op_counts.activation("a", "output", function="relu", elements=0, dtype="fp32"),

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.bundled_configs import DECODERS, EXPERTS, PUBLISHED
+from tests.bundled_configs import DECODERS, EXPERTS
+from tests.bundled_configs import PUBLISHED as FIRST
+from tests.newer_configs import NEWER
 from workloads import compile_forward, list_models, load_model
 
 pytestmark = pytest.mark.real
@@ -24,8 +26,16 @@ def flops(module: Any, tokens: int) -> int:
     return int(counter.get_total_flops())
 
 
-BY_HAND = {"transformer-base", "transformer-big", "transformer-xl-base"}
-"""Without a module in transformers: test_model has the arithmetic."""
+PUBLISHED = {**FIRST, **NEWER}
+DIFFUSION = {f"dit-{size}-2-{image}" for size in ("s", "b", "l", "xl") for image in (256, 512)}
+SCALED = {f"deit-3-{size}-16-{image}" for size in ("s", "b", "l") for image in (224, 384)}
+BY_HAND = {
+    *("transformer-base", "transformer-big", "transformer-xl-base", "transformer-xl-large"),
+    *DIFFUSION,
+    *SCALED,
+    "deit-3-h-14-224",
+}
+"""Without a module in transformers: test_model and test_denoise have the arithmetic."""
 
 
 def test_every_bundled_model_is_checked_against_its_published_config() -> None:

@@ -124,6 +124,37 @@ def test_macs_and_weights_of_real_models_are_conserved(name: str, ranks: int) ->
     assert sum(weights(part) for part in parts) == weights(program)
 
 
+@pytest.mark.parametrize(
+    ("name", "request_", "split", "repeated"),
+    [
+        (
+            "deepseek-v3",
+            {"context": 64},
+            ["query", "absorb_key", "scores", "context", "absorb_value", "attention_output"],
+            ["kv_down", "query_down"],
+        ),
+        ("deberta-v3-base", {"prompt": 8}, ["query", "position_key", "c2p", "p2c", "scores"], []),
+        ("dit-s-2-256", {"prompt": 256}, ["query", "scores", "up", "down"], ["modulation"]),
+    ],
+)
+def test_what_belongs_to_a_head_goes_with_it(
+    name: str, request_: dict[str, int], split: list[str], repeated: list[str]
+) -> None:
+    program = compiled(name, **request_)
+    whole = moments_of(program, "layer")
+    parts = [moments_of(shard_tensors(program, 2, rank=rank), "layer") for rank in range(2)]
+    for part in parts:
+        for moment in split:
+            assert 2 * part[moment].counts.macs == whole[moment].counts.macs
+            stored = [t.bytes for t in part[moment].reads if t.name.endswith(".weight")]
+            assert [2 * size for size in stored] == [
+                t.bytes for t in whole[moment].reads if t.name.endswith(".weight")
+            ]
+        for moment in repeated:
+            assert part[moment].counts == whole[moment].counts
+        assert any(moment.kind == "all_reduce" for moment in part.values())
+
+
 def test_the_footprint_is_divided_but_for_norms() -> None:
     program = compiled("llama-2-7b", prompt=4)
     norms = 65 * 4096 * 2  # two of each layer and the last one

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hardware_profiles.units import format_quantity, parse_quantity, shorten
 
-UNITS = ("B", "B/s", "Hz", "s", "FLOP/s", "W")
+UNITS = ("B", "B/s", "bit/s", "Hz", "s", "FLOP/s", "W", "J")
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ UNITS = ("B", "B/s", "Hz", "s", "FLOP/s", "W")
         ("989.4 TFLOP/s", "FLOP/s", Decimal("989.4e12")),
         ("1_248 TOP/s", "FLOP/s", Decimal("1248e12")),
         ("400 W", "W", Decimal(400)),
+        ("1.2 pJ", "J", Decimal("1.2e-12")),
+        ("21 Gbit/s", "bit/s", Decimal(21 * 10**9)),
         ("1e3 B", "B", Decimal(1000)),
         ("  7GB  ", "B", Decimal(7 * 10**9)),
     ],
@@ -40,6 +42,14 @@ def test_kb_and_kib_differ(count: int) -> None:
     assert parse_quantity(f"{count} KiB", "B") == 1024 * count
 
 
+@given(st.integers(1, 10**6), st.sampled_from(("k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti")))
+def test_an_amount_is_no_rate_and_a_rate_no_amount(count: int, prefix: str) -> None:
+    with pytest.raises(ValueError, match=f"a rate is needed here: {prefix}B/s"):
+        parse_quantity(f"{count} {prefix}B", "B/s")
+    with pytest.raises(ValueError, match=f"an amount is needed here, not a rate: {prefix}B"):
+        parse_quantity(f"{count} {prefix}B/s", "B")
+
+
 @pytest.mark.parametrize(
     ("text", "unit", "why"),
     [
@@ -51,6 +61,10 @@ def test_kb_and_kib_differ(count: int) -> None:
         ("1.8 ghz", "Hz", "capitals matter: GHz?"),
         ("312 TFLOPS", "FLOP/s", "write TFLOP/s"),
         ("624 TOPS", "FLOP/s", "write TOP/s"),
+        ("21 Gb/s", "bit/s", "bits are spelled out here: Gbit/s?"),
+        ("21 GB/s", "bit/s", "B is a byte and a data rate is in bits: Gbit/s?"),
+        ("21 Gbit/s", "B/s", "unit 'Gbit/s' is not one of B/s, kB/s"),
+        ("1.2 pj", "J", "capitals matter: pJ?"),
         ("3 parsecs", "s", "unit 'parsecs' is not one of s, ms, us, ns, ps"),
     ],
 )
@@ -84,12 +98,12 @@ def test_refuses_an_unknown_kind_of_unit() -> None:
         parse_quantity("3 m", "m")
 
 
-@given(st.sampled_from(("B", "B/s", "Hz")), st.integers(1, 10**18))
+@given(st.sampled_from(("B", "B/s", "bit/s", "Hz")), st.integers(1, 10**18))
 def test_whole_quantities_survive_text(unit: str, value: int) -> None:
     assert int(parse_quantity(format_quantity(value, unit), unit)) == value
 
 
-@given(st.sampled_from(("s", "FLOP/s", "W")), st.floats(1e-12, 1e18))
+@given(st.sampled_from(("s", "FLOP/s", "W", "J")), st.floats(1e-12, 1e18))
 def test_real_quantities_survive_text(unit: str, value: float) -> None:
     assert float(parse_quantity(format_quantity(value, unit), unit)) == value
 

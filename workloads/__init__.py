@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from workloads.errors import InputError
     from workloads.flat import FlatProgram, flatten
     from workloads.graph import program_from_graph, to_networkx
-    from workloads.load import list_models, load_model
+    from workloads.importers.onnx_graph import from_onnx
+    from workloads.importers.torch_graph import from_torch
+    from workloads.load import list_models, load_model, load_workload
     from workloads.model import Model
     from workloads.moment import (
         STAGES,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         Segment,
         Tensor,
     )
+    from workloads.program_file import load_program, program_table
     from workloads.transforms import Fusion, fuse, split_heads
 
 _WHERE = {
@@ -41,7 +44,10 @@ _WHERE = {
     "errors": ("InputError",),
     "flat": ("FlatProgram", "flatten"),
     "graph": ("program_from_graph", "to_networkx"),
-    "load": ("list_models", "load_model"),
+    "importers.onnx_graph": ("from_onnx",),
+    "importers.torch_graph": ("from_torch",),
+    "load": ("list_models", "load_model", "load_workload"),
+    "program_file": ("load_program", "program_table"),
     "model": ("Model",),
     "moment": (
         "STAGES",
@@ -84,10 +90,15 @@ __all__ = [
     "Tensor",
     "compile_forward",
     "flatten",
+    "from_onnx",
+    "from_torch",
     "fuse",
     "list_models",
     "load_model",
+    "load_program",
+    "load_workload",
     "program_from_graph",
+    "program_table",
     "split_heads",
     "to_networkx",
 ]

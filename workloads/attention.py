@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from workloads import op_counts
 from workloads.banded import banded_core, global_attention
+from workloads.detection import placed
+from workloads.disentangled import added_scores, distance_scores
 from workloads.layers import LayerKind
 from workloads.moment import AttentionShape, Moment, Role, Tensor
 from workloads.op_counts.common import tensor
@@ -67,24 +69,15 @@ def attention_block(
     one part per sequence and head. A decoder's keys and values pass through the cache.
     """
     shape = attention_shape(model, step, kind)
-    if model.kv_rank:
-        from workloads.latent import latent_projections
+    widths = (model.heads * value_width(model), model.hidden)
+    result = projection(
+        step, "attention_output", "attention", widths, model.output_bias, "context", target
+    )
+    if step.absorbs and model.kv_rank:
+        from workloads.latent import absorbed_attention
 
-        moments, query, key = latent_projections(model, step, shape.kv_len, source)
-    elif model.positions == "relative":
-        moments, query, key = relative_projections(model, step, shape.kv_len, source)
-    else:
-        moments = _projections(model, step, source)
-        query, key = "query", "key"
-        if model.qk_norm != "none":
-            moments += [_head_norm(model, step, name) for name in ("query", "key")]
-            query, key = "query_normalized", "key_normalized"
-        if model.cosine:
-            moments += [_unit_length(model, step, name) for name in ("query", "key")]
-            query, key = "query_normalized", "key_normalized"
-        if model.positions == "rope":
-            moments += _rotations(model, step, query, key)
-            query, key = "query_rotated", "key_rotated"
+        return [*absorbed_attention(model, step, shape, source), result]
+    moments, query, key = _queries_and_keys(model, step, shape.kv_len, source)
     value = "value"
     # latent attention and memories have put rows into a cache, and read them again, themselves
     cached = model.causal and not model.kv_rank and model.positions != "relative"
@@ -95,16 +88,40 @@ def attention_block(
     if model.banded:
         moments += [*banded_core(model, step), *global_attention(model, step, source)]
     else:
-        moments += _core(model, step, shape, (query, key, value), role)
-    widths = (model.heads * value_width(model), model.hidden)
-    name = "attention_output"
-    bias = model.output_bias
-    return [*moments, projection(step, name, "attention", widths, bias, "context", target)]
+        moments += attention_core(model, step, shape, (query, key, value), role)
+    return [*moments, result]
 
 
-def _core(
+def _queries_and_keys(
+    model: Model, step: Step, kv_len: int, source: str
+) -> tuple[list[Moment], str, str]:
+    """Projections with their norms and positions; the names of the queries and keys they end in."""
+    if model.kv_rank:
+        from workloads.latent import latent_projections
+
+        return latent_projections(model, step, kv_len, source)
+    if model.positions == "relative":
+        return relative_projections(model, step, kv_len, source)
+    moments = _projections(model, step, source)
+    query, key = "query", "key"
+    if model.qk_norm != "none":
+        moments += [_head_norm(model, step, name) for name in ("query", "key")]
+        query, key = "query_normalized", "key_normalized"
+    if model.cosine:
+        moments += [_unit_length(model, step, name) for name in ("query", "key")]
+        query, key = "query_normalized", "key_normalized"
+    if model.positions == "rope":
+        moments += _rotations(model, step, query, key)
+        query, key = "query_rotated", "key_rotated"
+    if model.positions == "disentangled":
+        moments += distance_scores(model, step)
+    return moments, query, key
+
+
+def attention_core(
     model: Model, step: Step, shape: AttentionShape, sources: tuple[str, str, str], role: Role
 ) -> list[Moment]:
+    """Scores, softmax and "context" from the names of queries, keys and values."""
     query, key, value = sources
     reads: list[Tensor] = []
     if model.positions == "bias":
@@ -112,6 +129,8 @@ def _core(
         reads.append(tensor("position_bias", size, step.dtype))
     if model.positions == "relative":
         reads.append(position_scores(model, step, shape.kv_len))
+    if model.positions == "disentangled":
+        reads += added_scores(model, step)
     if model.cosine:
         reads.append(tensor("logit_scale.weight", model.heads, step.dtype, "weight"))
     if model.attention_sinks:
@@ -122,7 +141,9 @@ def _core(
         step.dtype,
         scaled=model.positions != "bias" or bool(model.window_side),
         capped=model.attention_softcap,
-        adds=int(model.positions in ("bias", "alibi", "relative")),
+        # each product of distances is scaled by itself, then added
+        adds=int(model.positions in ("bias", "alibi", "relative"))
+        + 2 * len(model.position_products),
         also_reads=tuple(reads),
     )
     return [
@@ -134,14 +155,18 @@ def _core(
 
 def _projections(model: Model, step: Step, source: str) -> list[Moment]:
     widths = {"query": model.heads, "key": model.kv_heads, "value": model.kv_heads}
-    return [
+    moments, with_positions = [], source
+    if model.positions == "each_layer":
+        moments = [placed(model, step, "content", source, step.rows, model.hidden)]
+        with_positions = moments[0].writes[0].name
+    return moments + [
         projection(
             step,
             name,
             "attention",
             (model.hidden, heads * model.head_dim),
             model.qkv_bias and (name != "key" or model.key_bias),
-            source,
+            source if name == "value" else with_positions,
             name,
             group="qkv",
         )

@@ -7,11 +7,13 @@ takes over from the one before it and hands on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads import op_counts
 from workloads.attention import attention_block
 from workloads.cross import cross_block
+from workloads.denoise import modulated_layer
 from workloads.feed_forward import expert_feed_forward, feed_forward
 from workloads.layers import LayerKind
 from workloads.moment import Moment, Segment, Stage
@@ -26,6 +28,8 @@ Body = Callable[[str, str], list[Moment]]
 
 def layer_segment(model: Model, step: Step, kind: LayerKind) -> Segment:
     """One block, from "hidden" to "hidden"."""
+    if model.modulation:
+        return modulated_layer(model, step)
     moments = _parallel(model, step, kind) if model.parallel_block else _serial(model, step, kind)
     return Segment.from_moments("layer", moments)
 
@@ -73,7 +77,9 @@ def _sub_block(
         read = f"{part}_input"
         moments.append(norm(model, step, f"{part}_norm", stage, source, read, "residual_norm"))
     rows = f"{part}_rows"
-    if position in ("pre", "post"):
+    if model.layer_scale:
+        moments += [*body(read, f"{part}_raw"), _scaled(model, step, part, stage)]
+    elif position in ("pre", "post"):
         moments += body(read, rows)
     else:
         # the result is normalized by itself, before the sum: nothing to fuse it with
@@ -86,6 +92,15 @@ def _sub_block(
     if position == "post":
         moments.append(norm(model, step, f"{part}_norm", stage, total, result, "residual_norm"))
     return moments
+
+
+def _scaled(model: Model, step: Step, part: str, stage: Stage) -> Moment:
+    """The result of a sub-block times a weight for each column."""
+    scaled = op_counts.multiply(
+        f"{part}_scale", stage, elements=step.rows * model.hidden, second_elements=model.hidden,
+        dtype=step.dtype, sources=(f"{part}_raw", f"{part}_scale.weight"), target=f"{part}_rows",
+    )  # fmt: skip
+    return replace(scaled, reads=(scaled.reads[0], replace(scaled.reads[1], role="weight")))
 
 
 def _parallel(model: Model, step: Step, kind: LayerKind) -> list[Moment]:

@@ -6,8 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workloads.attention import attention_shape
+from workloads.backbone import backbone_repeats
 from workloads.blocks import layer_segment
 from workloads.cross import ENCODED
+from workloads.detection import with_layer_positions
+from workloads.disentangled import beside_first_layer
 from workloads.embed import embed_segment
 from workloads.errors import InputError, shown
 from workloads.footprint import footprint
@@ -34,6 +37,7 @@ def compile_forward(
     weight_dtype: str | None = None,
     logits: Logits | None = None,
     body_only: bool = False,
+    expand_latents: bool = False,
 ) -> Program:
     """The moments of inference with `model` on `batch` sequences of equal length.
 
@@ -51,12 +55,16 @@ def compile_forward(
 
     With an encoder-decoder `prompt` counts positions of the encoder, and all else the decoder's:
 
-    - `prompt=p`: one pass "prefill" of the encoder alone.
+    - `prompt=p`: one pass "prefill" of the encoder alone; with a classifier the decoder then reads
+      the same p tokens again.
     - `prompt=p, target=t`: the decoder then reads t tokens in the same pass, in which the keys and
       values of cross-attention are computed once and for all.
     - `prompt=p, generate=g`: as with target=1 (or the target given); the pass chooses the first
       token, and g - 1 passes follow as above.
     - `prompt=p, context=c`: as above, over cross-attention to p positions.
+
+    A model of images from noise (DiT) takes `generate=g`: g passes "denoise.1", ... over the whole
+    image; with guidance each image of the batch is computed twice.
 
     An input of fixed length (an image, 30 seconds of sound) needs no `prompt` beside `context`.
 
@@ -67,6 +75,10 @@ def compile_forward(
     where `generate` or `context` is given or `logits` is "last". `body_only` leaves out embedding,
     final norm, pooler and head.
 
+    Latent attention (DeepSeek) expands its cache in a prefill and in a decode step brings the
+    queries to the cached rows instead, as serving runtimes do; with `expand_latents` it expands it
+    there too, as the published module does (workloads.latent).
+
     InputError: sizes below 1, more positions than the model has, an unknown dtype, decoding with
     an encoder, more than one pass without a head that chooses tokens. Not modelled: padding, beam
     search, paged or quantized caches, chunked prefill.
@@ -76,7 +88,7 @@ def compile_forward(
     if logits not in (None, "all", "last"):
         raise InputError(f'logits = {shown(logits)}: expected "all" or "last"')
     requests = plan(model, batch, prompt, context, generate, target)
-    if len(requests) > 1 and (body_only or model.head != "lm"):
+    if len(requests) > 1 and (body_only or model.head not in ("lm", "denoiser")):
         raise InputError(
             f"generate = {generate} needs a language-model head to choose the tokens, but "
             + ("body_only leaves it out" if body_only else f"{model.name} has none")
@@ -87,8 +99,9 @@ def compile_forward(
         body_only=body_only,
         sampled=chooses and model.head == "lm" and not body_only,
         logits=logits or ("last" if chooses else "all"),
+        expand_latents=expand_latents,
     )
-    passes = _passes(model, requests, Step(batch, 1, 0, kind, weight_kind), part)
+    passes = _passes(model, requests, Step(batch << model.guidance, 1, 0, kind, weight_kind), part)
     decoded = requests[-1].tokens > 0
     # the first pass has the most rows, the last the longest cache
     extremes = {id(r.segment): r.segment for p in (passes[0], passes[-1]) for r in p.repeats}
@@ -111,6 +124,7 @@ class _Part:
     body_only: bool
     sampled: bool
     logits: Logits
+    expand_latents: bool = False
 
 
 def _passes(model: Model, requests: list[Request], template: Step, part: _Part) -> tuple[Pass, ...]:
@@ -124,6 +138,7 @@ def _passes(model: Model, requests: list[Request], template: Step, part: _Part) 
             context=request.context,
             source=request.source,
             crosses=request.encodes,
+            absorbs=request.phase == "decode" and not part.expand_latents,
         )
         repeats: list[Repeat] = []
         if request.encodes and model.encoder is not None:
@@ -131,7 +146,8 @@ def _passes(model: Model, requests: list[Request], template: Step, part: _Part) 
             repeats += _encoder_repeats(model.encoder, reading, part)
         if request.tokens:
             repeats += known.repeats(step)
-        tokens = request.tokens or request.source
+        # what is read of an image is its features, not the queries for objects
+        tokens = request.source if model.queries else request.tokens or request.source
         passes.append(Pass(request.name, request.phase, tokens, request.context, tuple(repeats)))
     return tuple(passes)
 
@@ -177,7 +193,8 @@ class _Known:
         if self.model.depths:
             return self._stages(step)
         first, last = self._ends(step)
-        found = [Repeat(first)] if first else []
+        found = [*backbone_repeats(self.model, step), Repeat(first)] if first else []
+        start = len(found)
         for run in self.runs:
             key = (run.kind, step.tokens, attention_shape(self.model, step, run.kind).kv_len,
                    step.crosses)  # fmt: skip
@@ -185,6 +202,10 @@ class _Known:
                 self.layers[key] = layer_segment(self.model, step, run.kind)
             number = run.first if len(self.runs) > 1 else None
             found.append(Repeat(self.layers[key], run.count, number))
+        if self.model.convolution_kernel:
+            found[start:] = beside_first_layer(self.model, step, found[start:])
+        if self.model.layer_positions:
+            found[start:] = with_layer_positions(self.model, step, found[start:])
         return [*found, Repeat(last)] if last else found
 
     def _stages(self, step: Step) -> list[Repeat]:

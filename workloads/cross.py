@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workloads import op_counts
-from workloads.moment import AttentionShape, Moment
+from workloads.detection import placed
+from workloads.moment import AttentionShape, Moment, Role
 from workloads.step import Step, projection
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 ENCODED = "encoded"
 """The encoder's output, which every layer of the decoder reads."""
+
+
+_SOURCES = ("key", "value")
 
 
 def cross_shape(model: Model, step: Step) -> AttentionShape:
@@ -36,13 +40,20 @@ def cross_block(model: Model, step: Step, source: str, target: str) -> list[Mome
     """From the (normalized) rows `source` to the output projection `target`."""
     shape = cross_shape(model, step)
     inner = model.heads * model.head_dim
+    kept: Role = "kv_cache" if model.causal else "activation"
+    names = [f"cross_{name}_cache" if model.causal else f"cross_{name}" for name in _SOURCES]
+    moments = []
+    if model.positions == "each_layer":
+        moments = [placed(model, step, "cross_query", source, step.rows, model.hidden)]
+        source = "cross_query_placed"
     return [
+        *moments,
         projection(step, "cross_query", "attention", (model.hidden, inner), model.qkv_bias, source,
                    "cross_query"),
         *(_keys_and_values(model, step) if step.crosses else ()),
         op_counts.attention_scores(
-            "cross_scores", shape, step.dtype, query="cross_query", key="cross_key_cache",
-            target="cross_scores", role="kv_cache",
+            "cross_scores", shape, step.dtype, query="cross_query", key=names[0],
+            target="cross_scores", role=kept,
         ),
         op_counts.attention_softmax(
             "cross_softmax", shape, step.dtype, source="cross_scores",
@@ -50,7 +61,7 @@ def cross_block(model: Model, step: Step, source: str, target: str) -> list[Mome
         ),
         op_counts.attention_context(
             "cross_context", shape, step.dtype, source="cross_probabilities",
-            value="cross_value_cache", target="cross_context", role="kv_cache",
+            value=names[1], target="cross_context", role=kept,
         ),
         projection(step, "cross_output", "attention", (inner, model.hidden), model.output_bias,
                    "cross_context", target),
@@ -60,20 +71,27 @@ def cross_block(model: Model, step: Step, source: str, target: str) -> list[Mome
 def _keys_and_values(model: Model, step: Step) -> list[Moment]:
     reader = model.encoder or model
     rows, width = step.batch * step.source, model.kv_heads * model.head_dim
-    moments = [
+    sources = dict.fromkeys(_SOURCES, ENCODED)
+    moments = []
+    if model.positions == "each_layer":
+        sources["key"] = "cross_key_placed"
+        moments = [placed(model, step, "cross_key", ENCODED, rows, reader.hidden)]
+    moments += [
         projection(
             step, f"cross_{name}", "attention", (reader.hidden, width),
-            model.qkv_bias and (name != "key" or model.key_bias), ENCODED, f"cross_{name}",
+            model.qkv_bias and (name != "key" or model.key_bias), sources[name], f"cross_{name}",
             group="cross_kv", rows=rows,
         )
-        for name in ("key", "value")
+        for name in _SOURCES
     ]  # fmt: skip
+    if not model.causal:
+        return moments
     moments += [
         op_counts.cache_append(
             f"append_cross_{name}", elements=rows * width, dtype=step.dtype,
             source=f"cross_{name}", target=f"cross_{name}_cache",
         )
-        for name in ("key", "value")
+        for name in _SOURCES
     ]  # fmt: skip
     return moments
 

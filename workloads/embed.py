@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads import op_counts
+from workloads.backbone import input_projection
+from workloads.condition import condition
+from workloads.detection import query_rows
+from workloads.disentangled import distance_rows
 from workloads.moment import Moment, Segment
 from workloads.op_counts.common import tensor
+from workloads.sound import sound_rows
 from workloads.step import Step, norm, projection
 
 if TYPE_CHECKING:
@@ -21,11 +27,13 @@ def table_width(model: Model) -> int:
 
 def embed_segment(model: Model, step: Step) -> Segment:
     """Look-ups (or the projection of patches, or convolutions), their sums, scale and norm."""
-    start = {"tokens": _tokens, "patches": _patches, "mel": _mel}[model.input]
+    start = _STARTS[model.input]
+    if model.queries and model.family != "encoder":
+        return Segment.from_moments("embed", query_rows(model, step))
     moments = start(model, step)
     if model.embedding_scale:
         moments.append(_scale(model, step, moments[-1].writes[0].name))
-    if model.projection == "tokens":
+    if model.projection == "tokens" or model.adaptive_divisor:
         moments.append(_project(model, step, moments[-1].writes[0].name, bias=False))
     moments += _terms(model, step, moments[-1].writes[0].name)
     latest = moments[-1].writes[0].name
@@ -40,6 +48,10 @@ def embed_segment(model: Model, step: Step) -> Segment:
     moments[-1] = replace(last, writes=(replace(last.writes[0], name="hidden"),))
     if model.positions == "bias":
         moments.append(_position_bias(model, step))
+    if model.positions == "disentangled":
+        moments.append(distance_rows(model, step))
+    if model.modulation:
+        moments += condition(model, step)
     return Segment.from_moments("embed", moments)
 
 
@@ -54,7 +66,7 @@ def _terms(model: Model, step: Step, latest: str) -> list[Moment]:
     terms: list[tuple[str, int, str | None]] = []
     if model.token_types:
         terms.append(("token_type", step.rows, "token_types"))
-    if model.positions in ("learned", "sinusoidal"):
+    if model.positions in ("learned", "sinusoidal") and model.class_positions:
         # positions are the same in every sequence: looked up once, added to each
         terms.append(("position", step.tokens, None))
     moments = [
@@ -124,17 +136,37 @@ def _patches(model: Model, step: Step) -> list[Moment]:
         source="pixels",
         target="patch_rows",
     )
+    moments = [patches]
+    if not model.class_positions:
+        moments += _patch_positions(model, step)
     if not model.class_tokens:
-        return [patches]
+        return moments
     joined = op_counts.copy(
         "class_token",
         "initialise",
         elements=step.rows * model.hidden,
         dtype=step.dtype,
-        source="patch_rows",
+        source=moments[-1].writes[0].name,
         target="with_class_token",
     )
-    return [patches, joined]
+    return [*moments, joined]
+
+
+def _patch_positions(model: Model, step: Step) -> list[Moment]:
+    """Positions of the patches alone, before the class token stands beside them."""
+    rows = step.tokens - model.class_tokens
+    elements = rows * model.hidden
+    return [
+        op_counts.embedding(
+            "position_embedding", rows=rows, columns=model.hidden, dtype=step.dtype, source=None,
+            target="position_rows",
+        ),
+        op_counts.add(
+            "add_position", "initialise", elements=step.batch * elements,
+            second_elements=elements, dtype=step.dtype, sources=("patch_rows", "position_rows"),
+            target="with_position",
+        ),
+    ]  # fmt: skip
 
 
 def _mel(model: Model, step: Step) -> list[Moment]:
@@ -158,3 +190,12 @@ def _mel(model: Model, step: Step) -> list[Moment]:
             )
         )  # fmt: skip
     return moments
+
+
+_STARTS: dict[str, Callable[[Model, Step], list[Moment]]] = {
+    "tokens": _tokens,
+    "patches": _patches,
+    "mel": _mel,
+    "sound": sound_rows,
+    "features": input_projection,
+}

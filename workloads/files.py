@@ -12,13 +12,13 @@ from workloads.errors import InputError, shown
 MAX_BYTES = 1 << 20  # a model's config is a few KiB
 
 
-def read_table(path: Path) -> dict[str, Any]:
-    """The table in a .json or .toml file of at most 1 MiB.
+def read_table(path: Path, limit: int = MAX_BYTES) -> dict[str, Any]:
+    """The table in a .json or .toml file of at most `limit` bytes, 1 MiB where nothing is said.
 
     InputError: not a readable file, too large, not UTF-8, broken or too deeply nested JSON or
     TOML, NaN or infinity, a key given twice, not a table at the top.
     """
-    text = _read_text(path)
+    text = _read_text(path, limit)
     try:
         table = tomllib.loads(text) if path.suffix == ".toml" else _parse_json(text)
     except RecursionError:
@@ -31,21 +31,21 @@ def read_table(path: Path) -> dict[str, Any]:
     return table
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, limit: int) -> str:
     try:
         problem = ""
         if not path.is_file():  # a device or a pipe might never end
             problem = "is not a file" if path.exists() else "there is no such file"
         else:
             with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                data = file.read(limit + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         problem = f"cannot be read ({error})"
     if problem:
         raise InputError(f"{shown(str(path), limit=200)[1:-1]}: {problem}")
-    if len(data) > MAX_BYTES:
+    if len(data) > limit:
         raise InputError(
-            f"{path}: larger than {MAX_BYTES} bytes; is it the weights instead of config.json?"
+            f"{path}: larger than {limit} bytes; is it the weights instead of config.json?"
         )
     try:
         return data.decode("utf-8-sig")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
+from workloads.backbone import feature_sides
 from workloads.errors import shown
 
 INHERITED = (
@@ -29,12 +30,26 @@ def fill(table: Any) -> Any:
             )
         filled["head_dim"] = hidden // heads
     filled.setdefault("kv_heads", heads)
+    queries = filled.get("queries")
+    if filled.get("positions") == "each_layer" and _is_size(queries):
+        filled.setdefault("max_positions", queries)
     if filled.get("positions") == "rope":
         filled.setdefault("rotary_dim", filled.get("head_dim"))
     _image(filled)
-    for key in ("notes", "pattern", "depths", "stage_heads", "tasks"):
+    for key in (
+        "notes",
+        "pattern",
+        "position_products",
+        "adaptive_cutoffs",
+        "depths",
+        "stage_heads",
+        "tasks",
+    ):
         if isinstance(filled.get(key), list):
             filled[key] = tuple(filled[key])
+    filters = filled.get("filters")
+    if isinstance(filters, list):
+        filled["filters"] = tuple(tuple(f) if isinstance(f, list) else f for f in filters)
     if isinstance(filled.get("encoder"), dict):
         filled["encoder"] = _encoder(filled["encoder"], filled)
     return filled
@@ -46,10 +61,24 @@ def _image(filled: dict[str, Any]) -> None:
     if isinstance(depths, list | tuple) and all(_is_size(depth) for depth in depths) and depths:
         filled.setdefault("layers", sum(depths))
     image, patch = filled.get("image"), filled.get("patch")
-    if filled.get("input") == "patches" and _is_size(image) and _is_size(patch):
+    width = filled.get("image_width") or image
+    if not _is_size(image) or not _is_size(width):
+        return
+    if filled.get("input") == "patches" and _is_size(patch):
         first = filled.get("class_tokens", 1)
         if isinstance(first, int):
-            filled.setdefault("max_positions", (image // patch) ** 2 + first)
+            patches = (image // patch) * (width // patch)
+            filled.setdefault("max_positions", patches + first)
+    backbone = filled.get("backbone")
+    if filled.get("input") == "features" and isinstance(backbone, dict):
+        filled["backbone"] = backbone = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in backbone.items()
+        }
+        widths = backbone.get("widths")
+        if isinstance(widths, tuple):
+            height, wide = feature_sides(image, width, len(widths))
+            filled.setdefault("max_positions", height * wide)
 
 
 def _encoder(table: dict[str, Any], decoder: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +90,10 @@ def _encoder(table: dict[str, Any], decoder: dict[str, Any]) -> dict[str, Any]:
     }
     if table.get("input", "tokens") != "tokens":
         taken.pop("vocab", None)
-    return {"name": "encoder", **taken, **table, "family": "encoder"}
+    if table.get("input") == "features":
+        taken.pop("max_positions", None)
+    filled: dict[str, Any] = fill({"name": "encoder", **taken, **table, "family": "encoder"})
+    return filled
 
 
 def _is_size(value: object) -> TypeGuard[int]:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workloads.errors import InputError, nearest, shown
 from workloads.files import read_table
 from workloads.model import Model, build_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workloads.moment import Program
 
 _BUNDLED = Path(__file__).parent / "models"
 
@@ -43,6 +49,33 @@ def load_model(name_or_path: str | Path) -> Model:
     table = read_table(path)
     name = path.resolve().parent.name if path.name == "config.json" else path.stem
     return model_from_config(table, name=name or "model", where=str(path))
+
+
+def load_workload(
+    name_or_path: str | Path, *, dims: Mapping[str, int] | None = None
+) -> Model | Program:
+    """A model as `load_model` finds it, or a program: in a file of `moments import`, or an .onnx.
+
+    `dims` are the sizes of an .onnx file's open axes (see workloads.from_onnx); given for anything
+    else they are an InputError.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".onnx":
+        from workloads.importers.onnx_graph import from_onnx
+
+        return from_onnx(path, dims=dims).program
+    if dims:
+        raise InputError(
+            f"--dim is for .onnx files; the shapes of {shown(str(name_or_path))} are not open"
+        )
+    if path.suffix == ".json":
+        from workloads.program_file import is_program, program_from_table
+        from workloads.program_schema import MAX_BYTES
+
+        table = read_table(path, MAX_BYTES)
+        if is_program(table):
+            return program_from_table(table, str(path))
+    return load_model(name_or_path)
 
 
 def _looks_like_path(given: str | Path, path: Path) -> bool:

@@ -10,33 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from workloads.errors import InputError, nearest, shown
 from workloads.filling import fill
+from workloads.sizes import (
+    Backbone,
+    Count,
+    Filter,
+    Layers,
+    Positions,
+    Vocabulary,
+    Width,
+)
+from workloads.sizes import Task as Task
 from workloads.slips import first_slip
 
 Family = Literal["encoder", "decoder", "encoder_decoder"]
-Head = Literal["none", "lm", "mlm", "classifier"]
+Head = Literal["none", "lm", "mlm", "classifier", "detector", "denoiser"]
 Span = Literal["local", "global"]
-
-# Bounds far beyond any model that has been built: what exceeds them is a slip, and would only
-# make the compiler run for ever.
-Layers = Annotated[int, Field(ge=1, le=10_000)]
-Width = Annotated[int, Field(ge=1, le=4_194_304)]
-Vocabulary = Annotated[int, Field(ge=0, le=100_000_000)]
-Positions = Annotated[int, Field(ge=1, le=1_000_000_000)]
-Count = Annotated[int, Field(ge=0, le=4_194_304)]
-
-
-class Task(BaseModel):
-    """One more head on a trunk that several tasks share: `classes` of a sequence or of `every`
-    position, after a dense layer and its tanh where it has a `pooler` of its own.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    name: Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z][a-z0-9_]*$")]
-    classes: Annotated[int, Field(ge=1, le=100_000_000)]
-    every: bool = False
-    pooler: bool = False
-    bias: bool = True
 
 
 class Model(BaseModel):
@@ -56,12 +44,15 @@ class Model(BaseModel):
     is not trained; rope rotates `rotary_dim` elements of each head of queries and keys; alibi adds
     a slope to the scores, bias a trained value of `relative_buckets` a head (T5), shared by all
     layers; relative multiplies queries with sines of distances (Transformer-XL; XLNet, whose
-    `segment_biases` are weights for pairs of texts; with `tied_biases` all layers add one pair of
-    vectors to the queries). `memory`: earlier positions of which each layer keeps its input,
-    instead of keys and values. `window`: keys that a query may see, in the layers that `pattern`
-    (repeated over the layers; empty: all) calls local. `banded`: an encoder's positions see
-    window // 2 to each side and no more, but for `global_tokens`, which see and are seen by all
-    (Longformer).
+    `segment_biases` are weights for pairs of texts, and `masked_vector` is one of training alone;
+    with `tied_biases` all layers add one pair of vectors to the queries); disentangled multiplies
+    queries and keys with `relative_buckets` rows of distances (DeBERTa: `position_products`;
+    `relative_norm` normalizes the rows, with `shared_position_keys` they go through the weights of
+    contents, with `short_span` only as many as there are distances). `memory`: earlier positions of
+    which each layer keeps its input, instead of keys and values. `window`: keys that a query may
+    see, in the layers that `pattern` (repeated over the layers; empty: all) calls local. `banded`:
+    an encoder's positions see window // 2 to each side and no more, but for `global_tokens`, which
+    see and are seen by all (Longformer).
 
     With `experts` a token's feed-forward is the sum of `experts_per_token` of them, each
     `expert_intermediate` wide, and of one that all tokens share (`shared_intermediate`; 0: none).
@@ -69,6 +60,12 @@ class Model(BaseModel):
     With `kv_rank` keys and values come from a latent row of that width (DeepSeek), queries through
     one of `query_rank` (0: directly); of the `head_dim` of a key the last `rotary_dim` are rotated
     and common to all heads, and a value has `value_dim`.
+
+    A `convolution_kernel` adds a convolution of the embeddings to the first layer (DeBERTa v2).
+
+    With `modulation` norms have no weights but are scaled and shifted by what each layer makes of a
+    noise level and one of `labels` classes; with `guidance` each image is computed twice, with its
+    class and without (DiT).
 
     `embedding_width` (0: hidden) is that of the token table, and the rows are `projection` "tokens"
     (without bias, before positions are added, and back before the head: OPT) or "sum" (with bias,
@@ -78,6 +75,15 @@ class Model(BaseModel):
     `input` patches: an image of `image` x `image` pixels and `channels` cut into squares of
     `patch`, preceded by `class_tokens` (ViT 1, DeiT 2); mel: `channels` bands through two
     convolutions of 3 frames, the second with stride 2 (Whisper). Both fix the number of positions.
+    Without `class_positions` only patches have positions; `layer_scale` multiplies the result of
+    each sub-block with a weight a column (DeiT III).
+    sound: samples through `filters` (width, kernel, stride), the `first` or `each` with a norm, and
+    positions from a convolution of `position_kernel` in groups (wav2vec 2.0).
+    features: an image through a `backbone` of convolutions (DETR). An image is `image` pixels high
+    and `image_width` (0: as high) wide. Positions "each_layer" are added to what queries and keys
+    are projected from, sines in an encoder, `queries` trained rows in its decoder, which stand for
+    objects (DETR); in an encoder the last `queries` class tokens do, and `layer_positions` trains
+    positions for every layer (YOLOS).
 
     `depths` layers in several stages with `stage_heads` heads: attention within windows of
     `window_side` squared positions, each stage half as many positions a side and twice as wide
@@ -89,11 +95,15 @@ class Model(BaseModel):
     decoder, what it does not say. With `shared_embeddings` both have one table of tokens.
 
     `head`: lm (logits over vocab), mlm (dense, activation, norm, logits: BERT), classifier
-    (`classes` from the `pooler` or the first position, or with `classify_every` each position).
+    (`classes` from the `pooler` or the first position, or with `classify_every` each position),
+    detector (`classes` after `class_layers` layers, and a box, for each of the `queries`),
+    denoiser (an image with less noise: DiT).
     `pooler`: a dense layer and its activation on the first position, with `pooler_every` on each.
     `tasks` are further heads, which read the same rows of the last layer.
     `adaptive_head` (0: none): logits that every position needs, of common tokens and of the
-    `adaptive_clusters` of rare ones; the logits of the rare tokens themselves are not counted.
+    `adaptive_clusters` of rare ones; the logits of the rare tokens themselves are not counted. With
+    `adaptive_divisor` the rows of clusters, which begin at `adaptive_cutoffs`, are narrower by it
+    each (Transformer-XL large).
     `notes` are assumptions that a reader must be told.
 
     Not modelled: dropout (inference), quantized activations.
@@ -114,9 +124,26 @@ class Model(BaseModel):
     norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
     norm_position: Literal["pre", "post", "output", "both"] = "pre"
     qk_norm: Literal["none", "head", "width"] = "none"
-    positions: Literal["learned", "sinusoidal", "rope", "alibi", "bias", "relative", "none"]
+    positions: Literal[
+        "learned",
+        "sinusoidal",
+        "rope",
+        "alibi",
+        "bias",
+        "relative",
+        "disentangled",
+        "convolution",
+        "each_layer",
+        "none",
+    ]
     rotary_dim: Count = 0
     relative_buckets: Count = 0
+    relative_norm: bool = False
+    position_products: tuple[Literal["c2p", "p2c"], ...] = ()
+    shared_position_keys: bool = False
+    short_span: bool = False
+    convolution_kernel: Count = 0
+    convolution_activation: Literal["gelu", "gelu_tanh", "silu", "relu", "tanh"] = "tanh"
     max_positions: Positions
     position_padding: Count = 0
     memory: Count = 0
@@ -124,6 +151,8 @@ class Model(BaseModel):
     tied_biases: bool = False
     adaptive_head: Count = 0
     adaptive_clusters: Count = 0
+    adaptive_cutoffs: tuple[Vocabulary, ...] = ()
+    adaptive_divisor: Annotated[int, Field(ge=0, le=4096)] = 0
     window: Positions | None = None
     pattern: tuple[Span, ...] = ()
     banded: bool = False
@@ -147,13 +176,29 @@ class Model(BaseModel):
     window_side: Count = 0
     cosine: bool = False
     mean_pooling: bool = False
-    input: Literal["tokens", "patches", "mel"] = "tokens"
+    input: Literal["tokens", "patches", "mel", "sound", "features"] = "tokens"
     vocab: Vocabulary = 0
     token_types: Count = 0
     patch: Count = 0
     image: Count = 0
+    image_width: Count = 0
+    backbone: Backbone | None = None
+    queries: Count = 0
+    class_layers: Annotated[int, Field(ge=1, le=100)] = 1
+    layer_positions: bool = False
     channels: Annotated[int, Field(ge=1, le=4096)] = 3
     class_tokens: Annotated[int, Field(ge=0, le=4096)] = 1
+    class_positions: bool = True
+    layer_scale: bool = False
+    filters: tuple[Filter, ...] = ()
+    filter_norm: Literal["first", "each"] = "first"
+    filter_bias: bool = False
+    position_kernel: Count = 0
+    position_groups: Annotated[int, Field(ge=1, le=4_194_304)] = 1
+    masked_vector: bool = False
+    modulation: bool = False
+    labels: Count = 0
+    guidance: bool = False
     embedding_width: Count = 0
     projection: Literal["none", "tokens", "sum"] = "none"
     embedding_scale: bool = False
@@ -201,14 +246,14 @@ class Model(BaseModel):
 
     @property
     def causal(self) -> bool:
-        """Whether it writes tokens one by one over a cache: all but an encoder."""
-        return self.family != "encoder"
+        """Whether it writes tokens one by one over a cache: no encoder, no decoder of objects."""
+        return self.family != "encoder" and not self.queries
 
     @property
     def fixed_input(self) -> int | None:
         """Positions that the input always has (an image, 30 seconds of sound), or None."""
         reader = self.encoder or self
-        return None if reader.input == "tokens" else reader.max_positions
+        return None if reader.input in ("tokens", "sound") else reader.max_positions
 
 
 def build_model(

@@ -7,96 +7,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from workloads.dtypes import DTYPE_BITS as DTYPE_BITS
+from workloads.dtypes import WEIGHT_FORMAT_BYTES as WEIGHT_FORMAT_BYTES
+from workloads.dtypes import Dtype as Dtype
+from workloads.dtypes import storage_bytes as storage_bytes
+from workloads.kinds import STAGES as STAGES
+from workloads.kinds import Kind as Kind
+from workloads.kinds import Role as Role
+from workloads.kinds import Stage as Stage
+from workloads.shapes import AttentionShape as AttentionShape
+from workloads.shapes import CollectiveKind as CollectiveKind
+from workloads.shapes import CollectiveShape as CollectiveShape
+from workloads.shapes import ElementShape as ElementShape
+from workloads.shapes import MatmulShape as MatmulShape
+from workloads.shapes import RowShape as RowShape
+from workloads.shapes import Shape as Shape
+
 if TYPE_CHECKING:
     import networkx as nx
-
-Stage = Literal["initialise", "attention", "feed_forward", "output", "decode"]
-STAGES: tuple[Stage, ...] = ("initialise", "attention", "feed_forward", "output", "decode")
-
-Role = Literal["weight", "activation", "kv_cache", "input"]
-
-Kind = Literal[
-    "matmul",
-    "attention",
-    "softmax",
-    "layer_norm",
-    "rms_norm",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-    "relu",
-    "tanh",
-    "add",
-    "multiply",
-    "embedding",
-    "rope",
-    "cache_append",
-    "copy",
-    "sample",
-    "top_k",
-    "all_reduce",
-    "all_gather",
-    "reduce_scatter",
-    "all_to_all",
-    "send_recv",
-]
-
-CollectiveKind = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv"]
-
-Dtype = Literal["fp64", "fp32", "tf32", "bf16", "fp16", "fp8", "int8", "int4"]
-DTYPE_BITS: dict[Dtype, int] = {
-    "fp64": 64,
-    "fp32": 32,
-    "tf32": 32,  # stored as fp32; only the multiplier is narrower
-    "bf16": 16,
-    "fp16": 16,
-    "fp8": 8,
-    "int8": 8,
-    "int4": 4,
-}
-
-
-WEIGHT_FORMAT_BYTES: dict[str, tuple[int, int]] = {
-    # name: (bytes of a block, weights of a block), with the scales and offsets of the block
-    "int8-g128": (130, 128),
-    "int4-g32": (18, 32),
-    "int4-g128": (66, 128),
-    "q4_0": (18, 32),
-    "q4_1": (20, 32),
-    "q5_0": (22, 32),
-    "q5_1": (24, 32),
-    "q8_0": (34, 32),
-    "q2_k": (84, 256),
-    "q3_k": (110, 256),
-    "q4_k": (144, 256),
-    "q5_k": (176, 256),
-    "q6_k": (210, 256),
-    "iq2_xxs": (66, 256),
-    "iq2_xs": (74, 256),
-    "iq3_xxs": (98, 256),
-    "iq3_s": (110, 256),
-    "iq4_nl": (18, 32),
-    "iq4_xs": (136, 256),
-    # mixtures of the formats above over the matrices of a model: their mean on Llama models
-    "iq2_m": (2700, 8000),
-    "q2_k_s": (2630, 8000),
-    "q3_k_s": (3500, 8000),
-    "q4_k_s": (4580, 8000),
-    "q4_k_m": (4850, 8000),
-    "q5_k_s": (5540, 8000),
-    "q5_k_m": (5690, 8000),
-}
-"""Quantized storage of weights. Blocks: structures of ggml-common.h (llama.cpp); groups of 32 or
-128 with one 16-bit scale. Mixtures: bits per weight that llama-quantize prints for Llama models,
-to about 1 %."""
-
-
-def storage_bytes(elements: int, dtype: str) -> int:
-    """Bytes that `elements` values occupy in a dtype or weight format, rounded up."""
-    if dtype in WEIGHT_FORMAT_BYTES:
-        block_bytes, block_weights = WEIGHT_FORMAT_BYTES[dtype]
-        return -(-elements * block_bytes // block_weights)
-    return -(-elements * DTYPE_BITS[dtype] // 8)  # type: ignore[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,75 +62,14 @@ class OperationCounts:
 
 
 @dataclass(frozen=True, slots=True)
-class MatmulShape:
-    """`batch` independent products (m x k)(k x n)."""
-
-    batch: int
-    m: int
-    n: int
-    k: int
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionShape:
-    """One attention call: q_len queries a sequence against kv_len keys.
-
-    With `causal`, query i sees the keys up to kv_len - q_len + i; `window`, where set, limits it to
-    the last `window` of these. A value has `value_dim` elements (0: head_dim, as a key has).
-    """
-
-    batch: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    q_len: int
-    kv_len: int
-    causal: bool
-    window: int | None = None
-    value_dim: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RowShape:
-    """`rows` rows of `columns` values: norms, softmax, embedding look-ups."""
-
-    rows: int
-    columns: int
-
-
-@dataclass(frozen=True, slots=True)
-class ElementShape:
-    """`elements` values of the output, in no particular arrangement."""
-
-    elements: int
-
-
-@dataclass(frozen=True, slots=True)
-class CollectiveShape:
-    """One collective among `ranks` devices on `nodes` nodes, equally many on each.
-
-    `bytes`, always of one rank: all_reduce: the tensor, which every rank has and gets. all_gather,
-    reduce_scatter: the full tensor, of which a rank gives or gets 1 / ranks. all_to_all: the buffer
-    that a rank sends from, its own part among it. send_recv: the message of the one that sends.
-    """
-
-    kind: CollectiveKind
-    bytes: int
-    ranks: int
-    nodes: int = 1
-
-
-Shape = MatmulShape | AttentionShape | RowShape | ElementShape | CollectiveShape
-
-
-@dataclass(frozen=True, slots=True)
 class Moment:
     """One independent step of inference: one operation on tensors, with its operation counts.
 
     `dtype` is the type of the arithmetic. `parts` is how many equal, independent pieces the moment
     consists of (batch x heads for the core of attention, else 1); `split_heads` turns it into that
     many moments. `group` names the construct that the moment belongs to, so that a transform may
-    fuse what belongs together ("qkv", "core", "gate_up"; empty: nothing). `fused` lists the
+    fuse what belongs together ("qkv", "core", "gate_up"; "per_head": products of each head by
+    itself; "whole": no device may have a part of it; empty: nothing). `fused` lists the
     kinds of the moments that a transform merged into this one, in order. `attention` is the call
     that a moment of the group "core" is a step of. `weight_dtype` is the type or format in which
     the weight of a linear layer is stored (empty: no weight matrix).
@@ -387,6 +254,8 @@ class Program:
 
     With several devices (`layout`) counts and footprint are those of the ranks that are simulated:
     the footprint of the fullest one, the counts of one of each pipeline stage.
+
+    `notes` are remarks on how it was made that whoever reads its figures should know.
     """
 
     workload: str
@@ -395,6 +264,7 @@ class Program:
     dtype: Dtype
     footprint: Footprint
     layout: Parallel = Parallel()
+    notes: tuple[str, ...] = ()
 
     @property
     def moment_count(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from workloads import op_counts
+from workloads.denoise import denoised
+from workloads.detection import detector
 from workloads.embed import table_width
 from workloads.moment import Moment, Segment
 from workloads.step import Step, norm, projection
@@ -21,6 +23,8 @@ def output_segment(model: Model, step: Step, logits: Logits, sampled: bool) -> S
     `logits` "last": the language-model head works on the last position of each sequence only
     (the final norm still on every row). `sampled` appends the choice of one token a sequence.
     """
+    if model.head == "denoiser":
+        return denoised(model, step)
     moments: list[Moment] = []
     source = "hidden"
     if model.final_norm:
@@ -37,19 +41,7 @@ def output_segment(model: Model, step: Step, logits: Logits, sampled: bool) -> S
         moments += _pooler(model, step, source)
         # a classifier reads what was pooled; a head over the vocabulary reads every row
         source = "pooled" if model.head == "classifier" else source
-    rows = step.rows
-    if model.head == "mlm":
-        moments += _mask_filler(model, step, source)
-        source = "head_normalized"
-    elif (model.head == "lm" and logits == "last") or (
-        model.head == "classifier" and not model.classify_every
-    ):
-        rows = step.batch
-    if model.projection == "tokens":
-        moments.append(_narrow(model, step, rows, source))
-        source = "narrowed"
-    if model.head != "none":
-        moments += _head(model, step, rows, source)
+    moments += _head(model, step, logits, source)
     if sampled:
         columns = model.adaptive_head or model.vocab
         moments.append(
@@ -164,7 +156,25 @@ def head_width(model: Model) -> int:
     return table_width(model) if narrow else model.hidden
 
 
-def _head(model: Model, step: Step, rows: int, source: str) -> list[Moment]:
+def _head(model: Model, step: Step, logits: Logits, source: str) -> list[Moment]:
+    """From the rows of the last layer to logits, classes or boxes."""
+    if model.head == "detector":
+        return detector(model, step, source)
+    moments, rows = [], step.rows
+    if model.head == "mlm":
+        moments = _mask_filler(model, step, source)
+        source = "head_normalized"
+    elif (model.head == "lm" and logits == "last") or (
+        model.head == "classifier" and not model.classify_every
+    ):
+        rows = step.batch
+    if model.projection == "tokens" or (model.adaptive_divisor and model.head == "lm"):
+        moments.append(_narrow(model, step, rows, source))
+        source = "narrowed"
+    return moments if model.head == "none" else [*moments, *_logits(model, step, rows, source)]
+
+
+def _logits(model: Model, step: Step, rows: int, source: str) -> list[Moment]:
     """The last matrix; tied to the table of embeddings it is stored as the table is."""
     classifier = model.head == "classifier"
     tied = model.tied_embeddings and not classifier

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workloads.adaptive import projection_values, table_values
 from workloads.attention import value_width
+from workloads.backbone import backbone_matrices
+from workloads.condition import condition_parameters
+from workloads.denoise import denoiser_parameters
+from workloads.detection import detector_parameters
+from workloads.disentangled import disentangled_parameters
 from workloads.embed import table_width
 from workloads.layers import LayerKind, kind_counts, layer_kind
 from workloads.output import head_width
 from workloads.relative import relative_parameters
+from workloads.sound import sound_parameters
 from workloads.stages import image_stages, stage_parameters
 
 if TYPE_CHECKING:
@@ -17,22 +24,36 @@ if TYPE_CHECKING:
 
 def count_parameters(model: Model) -> int:
     """All trained values; a table or layer that is shared counts once."""
+    return sum(parameter_parts(model).values())
+
+
+def parameter_parts(model: Model) -> dict[str, int]:
+    """The trained values of encoder, embedding, layers and output.
+
+    What two parts share ("shared") is in both and taken off once, so that they add up.
+    """
     if model.depths:
         last = image_stages(model)[-1].model
-        return embedding_parameters(model) + stage_parameters(model)[0] + output_parameters(last)
-    total = (
-        embedding_parameters(model)
-        + sum(count * layer_parameters(model, kind) for kind, count in stored_layers(model).items())
-        + output_parameters(model)
+        return {
+            "embedding": embedding_parameters(model),
+            "layers": stage_parameters(model)[0],
+            "output": output_parameters(last),
+        }
+    parts = {"encoder": count_parameters(model.encoder)} if model.encoder is not None else {}
+    layers = sum(
+        count * layer_parameters(model, kind) for kind, count in stored_layers(model).items()
     )
     if model.tied_biases:
-        total -= (model.layers - 1) * relative_parameters(model)
-    if model.encoder is None:
-        return total
-    total += count_parameters(model.encoder)
-    if model.encoder.input == "tokens" and model.shared_embeddings:
-        total -= model.encoder.vocab * table_width(model.encoder)
-    return total
+        layers -= (model.layers - 1) * relative_parameters(model)
+    parts |= {
+        "embedding": embedding_parameters(model),
+        "layers": layers,
+        "output": output_parameters(model),
+    }
+    reader = model.encoder
+    if reader is not None and reader.input == "tokens" and model.shared_embeddings:
+        parts["shared"] = -reader.vocab * table_width(reader)
+    return parts
 
 
 def stored_layers(model: Model) -> dict[LayerKind, int]:
@@ -51,9 +72,15 @@ def matrix_parameters(model: Model) -> int:
     total += _input_matrices(model)
     if model.pooler:
         total += model.hidden**2
+    total += _beside_matrix(model)
     if model.encoder is not None:
         total += matrix_parameters(model.encoder)
     return total + head_matrix_parameters(model)
+
+
+def _beside_matrix(model: Model) -> int:
+    """The convolution beside the first layer."""
+    return model.convolution_kernel * model.hidden**2
 
 
 def norm_parameters(model: Model, width: int | None = None) -> int:
@@ -65,9 +92,16 @@ def norm_parameters(model: Model, width: int | None = None) -> int:
 def _input_matrices(model: Model) -> int:
     """Projections and convolutions before the first layer, without biases."""
     if model.input == "patches":
-        return model.channels * model.patch**2 * model.hidden
+        total = model.channels * model.patch**2 * model.hidden
+        return total + (condition_parameters(model)[1] if model.modulation else 0)
     if model.input == "mel":
         return 3 * (model.channels + model.hidden) * model.hidden
+    if model.input == "features":
+        return backbone_matrices(model)
+    if model.input == "sound":
+        return sound_parameters(model)[1]
+    if model.adaptive_divisor:
+        return projection_values(model)
     return 0 if model.projection == "none" else table_width(model) * model.hidden
 
 
@@ -75,19 +109,50 @@ def embedding_parameters(model: Model) -> int:
     """Tables (tokens, positions, token types, biases of distances), projections, class tokens."""
     width = table_width(model)
     summed = width if model.projection == "sum" else model.hidden
-    total = _input_matrices(model) + model.vocab * width + model.token_types * summed
-    if model.positions == "learned":
-        total += (model.max_positions + model.position_padding) * summed
-    if model.positions == "bias":
-        total += model.relative_buckets * model.heads
-    if model.input == "patches":
-        total += (1 + model.class_tokens) * model.hidden
-    if model.input == "mel":
-        total += 2 * model.hidden
-    if model.projection == "sum" or model.segment_biases:
-        total += model.hidden  # a bias; XLNet's vector in the place of what is masked
+    table = table_values(model) if model.adaptive_divisor else model.vocab * width
+    total = _input_matrices(model) + table + model.token_types * summed
+    total += _position_values(model, summed) + _input_rest(model)
+    # a bias; a vector that stood in the place of what was masked in training
+    total += model.hidden * ((model.projection == "sum") + model.masked_vector)
     if model.embedding_norm:
         total += norm_parameters(model, summed)
+    if model.convolution_kernel:
+        total += _beside_matrix(model) + model.hidden + norm_parameters(model)
+    return total
+
+
+def _position_values(model: Model, width: int) -> int:
+    """Trained positions and distances, of objects too, and those of single layers."""
+    total = 0
+    if model.positions == "learned":
+        rows = model.max_positions + model.position_padding
+        total = (rows - (0 if model.class_positions else model.class_tokens)) * width
+    if model.positions == "bias":
+        total = model.relative_buckets * model.heads
+    if model.positions == "disentangled":
+        total = model.relative_buckets * model.hidden
+        total += model.relative_norm * norm_parameters(model)
+    if model.queries and model.family != "encoder":
+        total += model.queries * model.hidden
+    if model.layer_positions:
+        total += (model.layers - 1) * model.max_positions * model.hidden
+    return total
+
+
+def _input_rest(model: Model) -> int:
+    """What images and sound have besides matrices: biases, norms, class tokens."""
+    total = 0
+    if model.input == "patches":
+        total = (1 + model.class_tokens) * model.hidden
+    if model.input == "mel":
+        total = 2 * model.hidden
+    if model.input == "features":
+        total = model.hidden
+    for used, count in ((model.input == "sound", sound_parameters),
+                        (model.modulation, condition_parameters)):  # fmt: skip
+        if used:
+            every, matrices = count(model)
+            total += every - matrices
     return total
 
 
@@ -100,8 +165,11 @@ def layer_parameters(model: Model, kind: LayerKind | None = None) -> int:
         blocks = 3
         widths = model.heads + model.kv_heads * (1 + model.key_bias)
         total += widths * model.head_dim * model.qkv_bias + model.hidden * model.output_bias
+    if model.modulation:
+        return total + 6 * model.hidden
     norms = 1 if model.shared_norm else blocks * (2 if model.norm_position == "both" else 1)
-    return total + norms * norm_parameters(model)
+    scales = 2 * model.hidden * model.layer_scale
+    return total + norms * norm_parameters(model) + scales
 
 
 def layer_matrices(model: Model, kind: LayerKind) -> int:
@@ -111,6 +179,8 @@ def layer_matrices(model: Model, kind: LayerKind) -> int:
     if model.encoder is not None:
         queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
         total += 2 * model.hidden * queries + 2 * model.encoder.hidden * keys
+    if model.modulation:
+        total += 6 * model.hidden**2
     if not kind.experts:
         return total + inner * model.hidden * model.intermediate
     each = inner * model.hidden * model.expert_intermediate
@@ -122,6 +192,8 @@ def _attention_matrices(model: Model) -> int:
     output = model.heads * value_width(model) * model.hidden
     if model.positions == "relative":
         output += model.hidden * model.heads * model.head_dim  # of the distances
+    if model.positions == "disentangled":
+        output += disentangled_parameters(model)[1]
     if model.banded:
         output += 3 * model.hidden * model.heads * model.head_dim  # of the global tokens
     if not model.kv_rank:
@@ -144,6 +216,9 @@ def _attention_rest(model: Model) -> int:
         return total + (model.kv_rank + model.rotary_dim) * model.qkv_bias
     if model.positions == "relative":
         total += relative_parameters(model)
+    if model.positions == "disentangled":
+        every, matrices = disentangled_parameters(model)
+        total += every - matrices
     keys = model.kv_heads * model.head_dim
     if model.banded:
         total += 3 * keys * model.qkv_bias
@@ -172,8 +247,14 @@ def head_matrix_parameters(model: Model) -> int:
     width = head_width(model)
     total = model.hidden * width if model.head == "mlm" or model.projection == "tokens" else 0
     total += model.hidden * sum(t.pooler * model.hidden + t.classes for t in model.tasks)
+    if model.head == "denoiser":
+        return total + denoiser_parameters(model)[1]
+    if model.head == "detector":
+        return total + detector_parameters(model)[1]
     if model.head == "classifier":
         return total + width * model.classes
+    if model.adaptive_divisor and model.head == "lm":
+        total += model.hidden**2  # the projection of the commonest tokens is not tied
     if model.head == "none" or model.tied_embeddings:
         return total
     return total + width * model.vocab
@@ -193,6 +274,12 @@ def output_parameters(model: Model) -> int:
         clusters = model.adaptive_clusters
         total += clusters * (head_width(model) + model.head_bias)
     total += sum(task.pooler * model.hidden + task.bias * task.classes for task in model.tasks)
+    if model.head == "denoiser":
+        every, matrices = denoiser_parameters(model)
+        return total + every - matrices
+    if model.head == "detector":
+        every, matrices = detector_parameters(model)
+        return total + every - matrices
     if model.head_bias:
         total += model.classes if model.head == "classifier" else model.vocab
     return total

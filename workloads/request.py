@@ -43,6 +43,8 @@ def plan(
     if batch > _MAX_BATCH:
         raise InputError(f"batch = {shown(batch)}: expected at most {_MAX_BATCH} sequences")
     _size("generate", generate, 0, "new tokens")
+    if model.head == "denoiser":
+        return _steps(model, prompt, context, generate, target)
     if model.family == "encoder" and (generate or context is not None):
         given, value = ("generate", generate) if generate else ("context", context)
         raise InputError(
@@ -88,19 +90,19 @@ def _prompt(model: Model, reader: Model, prompt: int | None) -> int:
     _size("prompt", prompt, 1, "tokens")
     fixed = model.fixed_input
     if fixed is not None and prompt != fixed:
-        what = "its input always gives"
-        if reader.input == "patches":
-            what = "its images always give"
-        raise InputError(
-            f"prompt = {shown(prompt)} with {model.name}: {what} {fixed} positions"
-            + (
-                f" ({reader.image} x {reader.image} pixels in patches of {reader.patch}, and "
-                f"{'the class token' if reader.class_tokens == 1 else 'class tokens'})"
-                if reader.input == "patches"
-                else ""
-            )
-        )
+        raise InputError(f"prompt = {shown(prompt)} with {model.name}: {_fixed(reader, fixed)}")
     return prompt
+
+
+def _fixed(reader: Model, positions: int) -> str:
+    """Why the number of positions is what it is."""
+    if reader.input != "patches":
+        return f"its input always gives {positions} positions"
+    more = {0: "", 1: ", and the class token"}.get(reader.class_tokens, ", and class tokens")
+    return (
+        f"its images always give {positions} positions ({reader.image} x "
+        f"{reader.image_width or reader.image} pixels in patches of {reader.patch}{more})"
+    )
 
 
 def _with_encoder(
@@ -117,6 +119,8 @@ def _with_encoder(
             f"prompt is missing: {model.name} has an encoder; say how many of its positions the "
             "decoder reads"
         )
+    if model.queries:
+        return _objects(model, prompt, context, generate, target)
     source = _prompt(model, encoder, model.fixed_input if prompt is None else prompt)
     _fits(encoder, source, f"prompt = {shown(source)}")
     if context is not None:
@@ -126,12 +130,43 @@ def _with_encoder(
         return [Request(s.name, s.phase, s.tokens, s.context, source) for s in steps]
     if target is not None:
         _size("target", target, 1, "tokens of the decoder")
-    read = target or (1 if generate else 0)
+    rereads = model.head == "classifier" and not generate
+    read = target or (1 if generate else source if rereads else 0)
     _fits(model, max(1, read + max(0, generate - 1)), f"target = {read} + generate = {generate}")
     decodes = [
         Request(f"decode.{i}", "decode", 1, read + i - 1, source) for i in range(1, generate)
     ]
     return [Request("prefill", "prefill", read, 0, source, encodes=True), *decodes]
+
+
+def _steps(
+    model: Model, prompt: int | None, context: int | None, generate: int, target: int | None
+) -> list[Request]:
+    """One pass that takes away noise, or `generate` of them."""
+    for name, value in (("context", context), ("target", target)):
+        if value is not None:
+            raise InputError(
+                f"{name} = {shown(value)} with {model.name}: it has no cache and no decoder; say "
+                "generate = steps to take away noise"
+            )
+    size = _prompt(model, model, model.fixed_input if prompt is None else prompt)
+    numbers = [f".{i + 1}" for i in range(generate)] or [""]
+    return [Request(f"denoise{number}", "prefill", size, 0) for number in numbers]
+
+
+def _objects(
+    model: Model, prompt: int | None, context: int | None, generate: int, target: int | None
+) -> list[Request]:
+    """The encoder and all queries of the decoder, in one pass."""
+    asked = {"context": context, "generate": generate or None, "target": target}
+    for name, value in asked.items():
+        if value is not None:
+            raise InputError(
+                f"{name} = {shown(value)} with {model.name}: its decoder reads its "
+                f"{model.queries} queries in one pass; leave the argument out"
+            )
+    source = _prompt(model, model.encoder or model, prompt)
+    return [Request("prefill", "prefill", model.queries, 0, source, encodes=True)]
 
 
 def _decodes(model: Model, context: int, generate: int) -> list[Request]:

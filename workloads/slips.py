@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workloads.input_slips import denoiser_slip, input_slip, object_slip
+
 if TYPE_CHECKING:
     from workloads.model import Model
 
@@ -11,8 +13,8 @@ if TYPE_CHECKING:
 def first_slip(model: Model) -> str | None:
     """The first contradiction in a model's table, or None."""
     for check in (
-        *(_heads, _positions, _attention, _experts, _embedding),
-        *(_input, _stages, _block, _head, _encoder),
+        *(_heads, _positions, _relative, _attention, _experts, _embedding),
+        *(input_slip, object_slip, _stages, _block, _head, denoiser_slip, _encoder),
     ):
         problem = check(model)
         if problem:
@@ -42,6 +44,10 @@ def _positions(model: Model) -> str | None:
             f'rotary_dim = {model.rotary_dim} contradicts positions = "{model.positions}": '
             'only positions = "rope" rotates'
         )
+    return None
+
+
+def _relative(model: Model) -> str | None:
     relative = model.positions == "relative"
     if (model.memory or model.segment_biases or model.tied_biases) and not relative:
         return 'memory, segment_biases and tied_biases need positions = "relative"'
@@ -49,11 +55,28 @@ def _positions(model: Model) -> str | None:
         return 'positions = "relative" needs kv_heads = heads, no qk_norm and no encoder'
     if relative and (model.causal != bool(model.memory) or model.window is not None):
         return 'positions = "relative" needs a memory in a decoder, none in an encoder, no window'
+    if model.positions == "disentangled":
+        return _disentangled(model)
+    if model.position_products or model.relative_norm or model.shared_position_keys:
+        return 'position_products and what goes with them need positions = "disentangled"'
     if (model.positions == "bias") != bool(model.relative_buckets):
         return (
             f"relative_buckets = {model.relative_buckets} contradicts positions = "
             f'"{model.positions}": positions = "bias" needs at least 1 bucket, all others none'
         )
+    return None
+
+
+def _disentangled(model: Model) -> str | None:
+    if model.relative_buckets < 2 or len(set(model.position_products)) < len(
+        model.position_products
+    ):
+        return (
+            f"relative_buckets = {model.relative_buckets}, position_products = "
+            f"{list(model.position_products)}: expected at least 2 rows, and no product twice"
+        )
+    if model.family != "encoder" or model.kv_heads != model.heads or model.window is not None:
+        return 'positions = "disentangled" needs family = "encoder", kv_heads = heads and no window'
     return None
 
 
@@ -101,6 +124,8 @@ def _experts(model: Model) -> str | None:
 
 
 def _embedding(model: Model) -> str | None:
+    if model.adaptive_divisor or model.adaptive_cutoffs:
+        return _clusters(model)
     if (model.projection == "none") != (model.embedding_width in (0, model.hidden)):
         # ALBERT projects even where both widths are equal
         if model.projection == "sum" and model.embedding_width:
@@ -113,30 +138,19 @@ def _embedding(model: Model) -> str | None:
     return None
 
 
-def _input(model: Model) -> str | None:
-    if model.input == "tokens":
-        if not model.vocab:
-            return 'vocab is 0 or missing: with input = "tokens" it is at least 1'
-        return None
-    problem = _image(model) if model.input == "patches" else None
-    if problem:
-        return problem
-    if model.family != "encoder" or model.head in ("lm", "mlm"):
-        return f'input = "{model.input}" needs family = "encoder" and no head over a vocabulary'
-    return None
-
-
-def _image(model: Model) -> str | None:
-    if not 0 < model.patch <= model.image or model.image % model.patch:
+def _clusters(model: Model) -> str | None:
+    borders = (0, *model.adaptive_cutoffs, model.vocab)
+    if list(borders) != sorted(set(borders)) or len(borders) > 100 or not model.adaptive_divisor:
         return (
-            f"image = {model.image} is not a positive multiple of patch = {model.patch}: "
-            "the image is cut into whole squares; both are in pixels"
+            f"adaptive_cutoffs = {list(model.adaptive_cutoffs)}, adaptive_divisor = "
+            f"{model.adaptive_divisor}: expected numbers of tokens that rise to below vocab = "
+            f"{model.vocab}, and a divisor"
         )
-    if model.max_positions != (model.image // model.patch) ** 2 + model.class_tokens:
-        return (
-            f"max_positions = {model.max_positions} contradicts image = {model.image} and "
-            f"patch = {model.patch}: expected (image / patch)^2 + 1 for the class token"
-        )
+    plain = model.projection == "none" and model.embedding_width in (0, model.hidden)
+    if not plain or model.input != "tokens" or model.encoder or not model.adaptive_head:
+        return "adaptive_cutoffs needs an adaptive_head, one table of tokens and no projection"
+    if not model.tied_embeddings or model.family != "decoder":
+        return "adaptive_cutoffs needs tied_embeddings = true in a decoder"
     return None
 
 
@@ -165,11 +179,21 @@ def _stages(model: Model) -> str | None:
 
 
 def _block(model: Model) -> str | None:
+    if model.convolution_kernel % 2 == 0 and model.convolution_kernel:
+        return f"convolution_kernel = {model.convolution_kernel} is even: it has a middle"
     if model.parallel_block and model.norm_position != "pre":
         return (
             f'parallel_block = true contradicts norm_position = "{model.norm_position}": the '
             "parallel forms (GPT-J, GPT-NeoX, Phi) normalize their input"
         )
+    if model.layer_scale and (
+        model.parallel_block
+        or model.norm_position not in ("pre", "post")
+        or model.depths
+        or model.modulation
+        or model.encoder
+    ):
+        return 'layer_scale needs norm_position = "pre" or "post" in one plain stack of layers'
     if model.shared_norm and not model.parallel_block:
         return "shared_norm = true needs parallel_block = true: else there is nothing to share"
     return None

@@ -19,7 +19,8 @@ class Step:
     Weight matrices are stored as `weight_dtype`; tables, norms and biases as `dtype`, which is
     also the type of the arithmetic and of the activations. The decoder of an encoder-decoder reads
     `source` positions of its encoder; `crosses`: it reads them for the first time, so that their
-    keys and values must be computed.
+    keys and values must be computed. `absorbs`: latent attention works on the cached rows, into
+    which queries are brought, instead of expanding them.
     """
 
     batch: int
@@ -29,6 +30,7 @@ class Step:
     weight_dtype: str
     source: int = 0
     crosses: bool = False
+    absorbs: bool = False
 
     @property
     def rows(self) -> int:

@@ -5,65 +5,103 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from hardware_profiles.errors import ProfileError
-from hardware_profiles.links import NETWORK
+from hardware_profiles.links import NETWORK, Link, load_network
 from hardware_profiles.schema import Fraction, Profile
 from hardware_profiles.tables import Sourced
-from hardware_profiles.units import Seconds
+from hardware_profiles.units import Bytes, Seconds
 
 Mode = Literal["zero-shot", "calibrated"]
 """zero-shot: nothing was fitted on that machine. calibrated: fitted on some of its cases, where
 there are any."""
 
+Pattern = Literal["exchange", "message"]
+"""exchange: all ranks send and receive. message: one sends and another receives."""
+
 _FOLDER = Path(__file__).parent
+_FABRIC = "fabric"
+"""Key of a machine's file: the name of the network that its entries for a network belong to."""
+_ALIKE = {"pairs": "switch", "mesh": "switch", "ring": "switch", "torus": "switch"}
+"""Topologies that take their defaults from another: all join devices without a host."""
 
 
 class CollectiveEfficiency(Sourced):
-    """How well a library's collectives use one kind of link.
+    """How well a library's collectives use one link.
 
-    A message goes in the quicker of two protocols. Low latency (LL): launch + steps x `step`, and
-    the link's rate x `low_latency_share`, since flags travel with the data. Simple: launch + steps
-    x `simple_step`, which synchronizes after each chunk, and the link's rate x `share`.
+    The library takes the quicker of two protocols. Low latency: `launch`, then `step` for each hop
+    inside a node and `network_step` for each between nodes, and the link at `low_latency_share` of
+    its rate, since flags travel with the data. Bulk: `launch` and `setup`, then `bulk_step` and
+    `bulk_network_step`, which synchronize whole chunks, and the link at `share`. With `burst` there
+    is one protocol: the first `burst` bytes, which buffers on the way take up, go at
+    `low_latency_share` and the rest at `share`.
     """
 
     launch_s: Seconds = Field(alias="launch")
-    step_s: Seconds = Field(alias="step")
-    simple_step_s: Seconds = Field(alias="simple_step")
+    setup_s: Seconds = Field(default=0.0, alias="setup")
+    step_s: Seconds = Field(default=0.0, alias="step")
+    bulk_step_s: Seconds = Field(default=0.0, alias="bulk_step")
+    network_step_s: Seconds = Field(default=0.0, alias="network_step")
+    bulk_network_step_s: Seconds = Field(default=0.0, alias="bulk_network_step")
     share: Fraction
-    low_latency_share: Annotated[float, Field(gt=0, le=1)]
+    low_latency_share: Fraction
+    burst_bytes: Bytes | None = Field(default=None, alias="burst")
+
+    @model_validator(mode="after")
+    def _shares_in_order(self) -> CollectiveEfficiency:
+        if self.burst_bytes is not None and self.low_latency_share < self.share:
+            raise ValueError("low_latency_share is below share, but a burst goes at least as fast")
+        if self.burst_bytes is None and self.low_latency_share > self.share:
+            raise ValueError("low_latency_share is above share, but flags cost bandwidth")
+        return self
 
 
-@cache
-def _table(name: str) -> dict[str, CollectiveEfficiency]:
-    path = _FOLDER / f"{name}.toml"
-    if not path.is_file():
-        return {}
-    table = tomllib.loads(path.read_text(encoding="utf-8"))
-    try:
-        return {key: CollectiveEfficiency.model_validate(entry) for key, entry in table.items()}
-    except ValidationError as error:
-        raise ProfileError(f"collectives/{path.name}: {error.errors()[0]['msg']}") from None
+Entries = dict[str, dict[Pattern, CollectiveEfficiency]]
+"""By link (default.toml: by topology or transport), then by pattern."""
 
 
 def collective_efficiency(
-    profile: Profile, link: str, mode: Mode = "calibrated"
+    profile: Profile, name: str, link: Link, pattern: Pattern, mode: Mode = "calibrated"
 ) -> CollectiveEfficiency:
-    """Efficiencies of the link of that name: the machine's own where fitted, else by its topology.
+    """Efficiency of the link of that name: the machine's own where fitted, else by topology.
 
-    A network, which the profile need not declare, has entries of its own.
+    What was fitted over a network holds for that network alone; others get the defaults of their
+    transport.
     """
     if mode == "calibrated":
-        own = _table(profile.name).get(link)
-        if own is not None:
+        own = _entries(profile.name).get(name, {}).get(pattern)
+        if own is not None and (name != NETWORK or link == _fabric(profile.name)):
             return own
-    default = _table("default")
-    if link == NETWORK:
-        return default[NETWORK]
-    if link not in profile.links:
-        known = ", ".join(profile.links) or "none"
-        raise ProfileError(f"{profile.name}: no link {link!r} (its links: {known})")
-    return default.get(profile.links[link].topology, default["switch"])
+    key = link.transport or _ALIKE.get(link.topology, link.topology)
+    return _entries("default")[key][pattern]
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    path = _FOLDER / f"{name}.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+@cache
+def _entries(name: str) -> Entries:
+    found: Entries = {}
+    for link, patterns in _read(name).items():
+        if link == _FABRIC:
+            continue
+        found[link] = {}
+        for pattern, entry in patterns.items():
+            try:
+                found[link][pattern] = CollectiveEfficiency.model_validate(entry)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, (link, pattern, *first["loc"])))
+                raise ProfileError(f"collectives/{name}.toml: {where}: {first['msg']}") from None
+    return found
+
+
+@cache
+def _fabric(name: str) -> Link:
+    return load_network(_read(name)[_FABRIC])

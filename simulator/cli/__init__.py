@@ -13,6 +13,8 @@ from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
 from simulator.cli.errors import OneLineErrors
+from simulator.cli.import_model import import_command
+from simulator.cli.lint import lint_command
 from simulator.cli.listing import list_command
 from simulator.cli.run import run
 from simulator.cli.show import show_command
@@ -28,7 +30,9 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command("list")(list_command)
+app.command("import")(import_command)
 app.command("show")(show_command)
+app.command("lint")(lint_command)
 app.command()(compare)
 app.command()(calibrate)
 app.command()(complexity)

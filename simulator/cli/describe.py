@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hardware_profiles.efficiency import efficiency_of
+from hardware_profiles.energy import energy_of
 from hardware_profiles.schema import KernelName, Profile
 from simulator.look import amount_text
 from simulator.runtime import Runtime
@@ -17,9 +18,8 @@ from workloads.compile import compile_forward
 from workloads.footprint import kv_cache_bytes, weight_bytes
 from workloads.model import Model
 from workloads.parameters import (
-    embedding_parameters,
     layer_parameters,
-    output_parameters,
+    parameter_parts,
     stored_layers,
 )
 
@@ -47,6 +47,9 @@ def plain(thing: Model | Profile | Runtime) -> dict[str, Any]:
         }
     if isinstance(thing, Profile):
         data = thing.model_dump(mode="json", by_alias=True, exclude_none=True)
+        energy = energy_of(thing)
+        if energy is not None:
+            data["power"]["energy"] = energy.model_dump(mode="json", by_alias=True)
         return {**data, "efficiency": _efficiency(thing)}
     return thing.model_dump(mode="json", by_alias=True, exclude_none=True)
 
@@ -187,6 +190,9 @@ def _numbers(model: Model) -> Table:
     left_out = ["name", "family", "source", "notes"]
     left_out += [] if model.input == "patches" else ["channels", "class_tokens"]
     left_out += [] if model.experts else ["expert_period"]
+    left_out += [] if model.queries else ["class_layers"]
+    left_out += [] if model.input == "sound" else ["filter_norm", "position_groups"]
+    left_out += [] if model.convolution_kernel else ["convolution_activation"]
     left_out += ["encoder"] if model.encoder is not None else ["shared_embeddings"]
     left_out += ["key_bias"] if model.key_bias else []
     left_out += [] if model.pooler else ["pooler_activation"]
@@ -208,14 +214,14 @@ def _numbers(model: Model) -> Table:
 def _parameters(model: Model) -> Table:
     table = _plain_table("parameters", "", "")
     table.columns[1].justify = "right"
-    if model.encoder is not None:
-        table.add_row("encoder", f"{model.encoder.parameters:,}", "")
-    table.add_row("embedding", f"{embedding_parameters(model):,}", "")
     kinds = stored_layers(model)
     terms = [f"{count} x {layer_parameters(model, kind):,}" for kind, count in kinds.items()]
-    layers = sum(count * layer_parameters(model, kind) for kind, count in kinds.items())
-    table.add_row("layers", f"{layers:,}", " + ".join(terms))
-    table.add_row("output", f"{output_parameters(model):,}", "")
+    uniform = not model.depths and not model.tied_biases
+    for name, count in parameter_parts(model).items():
+        sum_of = " + ".join(terms) if name == "layers" and uniform else ""
+        if name == "shared":
+            name, sum_of = "of these, shared", "one table of tokens for encoder and decoder"
+        table.add_row(name, f"{count:,}", sum_of)
     table.add_row("in all", f"{model.parameters:,}", "", style="bold")
     return table
 

@@ -21,16 +21,37 @@ class What(StrEnum):
     runtimes = "runtimes"
 
 
+SORTS = ("name", "cores", "clock", "fp16", "fp32", "memory", "bandwidth", "tdp", "price")
+
+
 def list_command(
     what: Annotated[What, typer.Argument(metavar="workloads|hardware|runtimes")],
     json: Annotated[bool, typer.Option("--json", help="Print plain data instead")] = False,
+    kind: Annotated[str | None, typer.Option(help="Hardware of this kind: cpu, gpu")] = None,
+    vendor: Annotated[str | None, typer.Option(help="Hardware of this vendor")] = None,
+    min_memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Hardware with this much, such as 40GB")
+    ] = None,
+    min_bandwidth: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Of DRAM, such as 1TB/s")
+    ] = None,
+    max_tdp: Annotated[
+        str | None, typer.Option(metavar="POWER", help="Hardware that draws no more, as 75W")
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(help=f"Hardware by {', '.join(SORTS)}: the largest first")
+    ] = None,
 ) -> None:
     """List the bundled workloads, hardware or runtimes."""
     from simulator.cli.console import show, show_json
+    from simulator.cli.hardware import Choice, hardware_rows, hardware_table
 
+    choice = Choice(kind, vendor, min_memory, min_bandwidth, max_tdp, sort)
+    if what is not What.hardware:
+        choice.refuse(what.value)
     rows, table = {
         What.workloads: (_workloads, _workload_table),
-        What.hardware: (_hardware, _hardware_table),
+        What.hardware: (lambda: hardware_rows(choice), hardware_table),
         What.runtimes: (_runtimes, _runtime_table),
     }[what]
     found = rows()
@@ -40,11 +61,12 @@ def list_command(
         show(table(found))
 
 
-def _table(*columns: str, right: Sequence[str] = ()) -> Table:
+def columns(*names: str, right: Sequence[str] = ()) -> Table:
+    """A table with these columns, the first in bold, those of `right` flush right."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="cyan")
-    for name in columns:
+    for name in names:
         number = name in right
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     table.columns[0].style = "bold"
@@ -70,7 +92,7 @@ _FAMILIES = {"encoder_decoder": "enc-dec"}
 
 def _workload_table(rows: list[dict[str, Any]]) -> Table:
     numbers = ("parameters", "layers", "hidden", "heads", "inner", "positions")
-    table = _table("workload", "family", *numbers, right=numbers)
+    table = columns("workload", "family", *numbers, right=numbers)
     for row in rows:
         shared = f" / {row['kv_heads']} kv" if row["kv_heads"] != row["heads"] else ""
         table.add_row(
@@ -78,52 +100,6 @@ def _workload_table(rows: list[dict[str, Any]]) -> Table:
             *(str(row["layers"]), str(row["hidden"]), f"{row['heads']}{shared}"),
             *(str(row["intermediate"]), str(row["max_positions"])),
         )
-    return table
-
-
-def _hardware() -> list[dict[str, Any]]:
-    from hardware_profiles import list_profiles, load_profile
-
-    found = []
-    for name in list_profiles():
-        profile = load_profile(name)
-        dram = profile.memory["dram"]
-        per_s = 2 * profile.cores.count * profile.clock.burst_hz
-        widths = {d: profile.width.macs_per_cycle(d) for d in ("fp32", "tf32", "fp16", "int8")}
-        found.append(
-            {
-                "name": name,
-                "title": profile.title,
-                "kind": profile.kind,
-                "cores": profile.cores.count,
-                "clock_hz": profile.clock.burst_hz,
-                "peak_flops_per_s": {d: per_s * w for d, w in widths.items() if w is not None},
-                "memory_bytes": dram.capacity_bytes,
-                "memory_bytes_per_s": dram.bandwidth_bytes_per_s,
-                "tdp_watts": profile.power.tdp_watts if profile.power else None,
-            }
-        )
-    return found
-
-
-def _hardware_table(rows: list[dict[str, Any]]) -> Table:
-    from hardware_profiles.units import format_quantity
-    from simulator.look import amount_text
-
-    numbers = ("cores", "clock", "fp32", "fp16", "memory", "bandwidth", "power")
-    table = _table("hardware", "kind", *numbers, right=numbers)
-    for row in rows:
-        peak = row["peak_flops_per_s"]
-        table.add_row(
-            *(row["name"], row["kind"], str(row["cores"]), amount_text(row["clock_hz"], "Hz")),
-            *(amount_text(peak[d]) if d in peak else "-" for d in ("fp32", "fp16")),
-            format_quantity(row["memory_bytes"], "B"),
-            amount_text(row["memory_bytes_per_s"], "B/s"),
-            f"{row['tdp_watts']:.0f} W" if row["tdp_watts"] else "-",
-        )
-    table.add_row("host", "", *([""] * 6), "")
-    table.caption = "fp32 and fp16: dense peaks in FLOP/s. host: the machine that this runs on."
-    table.caption_justify = "left"
     return table
 
 
@@ -154,7 +130,7 @@ def _runtimes() -> list[dict[str, Any]]:
 def _runtime_table(rows: list[dict[str, Any]]) -> Table:
     from simulator.look import seconds_text
 
-    table = _table("runtime", "on", "host dispatch", "a moment", "attention", "what it is")
+    table = columns("runtime", "on", "host dispatch", "a moment", "attention", "what it is")
     table.columns[-1].no_wrap = False
     for row in rows:
         first = True

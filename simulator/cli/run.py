@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.cli.import_model import sizes
+
 if TYPE_CHECKING:
     from simulator.run import Run
     from simulator.scenario import Scenario
@@ -45,7 +47,10 @@ class _Outputs:
 
 def run(
     workload: Annotated[
-        str, typer.Argument(help="A bundled name (moments list workloads), a config.json, a folder")
+        str,
+        typer.Argument(
+            help="A bundled name (moments list workloads), a config.json, a folder, an .onnx file"
+        ),
     ],
     on: Annotated[
         str,
@@ -75,6 +80,18 @@ def run(
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Use so many of the machine's cores  [all]")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a figure: cores=64, clock='2.5 GHz', dram.bandwidth=2x, dispatch=-20%",
+        ),
+    ] = None,
+    power_cap: Annotated[
+        str | None,
+        typer.Option(metavar="POWER", help="Average power to keep to, as 300W; the clock follows"),
     ] = None,
     tensor_parallel: Annotated[int, typer.Option(help="Devices that share each product")] = 1,
     pipeline_parallel: Annotated[
@@ -106,6 +123,10 @@ def run(
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Measure the host (some seconds, once)")
     ] = True,
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SIZE", help="Size of an open axis of an .onnx file; repeat it"),
+    ] = None,
 ) -> None:
     """Predict one run of a WORKLOAD on some HARDWARE."""
     outputs = _Outputs(gantt, trace, json, csv)
@@ -124,12 +145,15 @@ def run(
         weight_dtype=weight_dtype,
         threads=threads,
         probe=probe,
+        changes=tuple(changes or ()),
+        power_cap=power_cap,
         tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel,
         data_parallel=data_parallel,
         expert_parallel=expert_parallel,
         micro_batches=micro_batches,
         sequence_parallel=sequence_parallel,
+        dims=sizes(dim) if dim else None,
     )
     _execute(scenario, outputs)
 

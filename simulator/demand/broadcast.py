@@ -44,14 +44,14 @@ def where(condition: bool, a: float, b: float) -> float:
         return a if condition else b
     import numpy as np
 
-    return np.where(condition, a, b)  # type: ignore[no-any-return]
+    return np.where(condition, a, b)
 
 
 def never(condition: bool) -> bool:
     """Whether a condition holds nowhere, so that what depends on it need not be computed."""
     if isinstance(condition, bool):
         return not condition
-    return not condition.any()  # type: ignore[attr-defined,no-any-return]
+    return not condition.any()
 
 
 def decayed(value: float) -> float:

@@ -16,7 +16,7 @@ ROW_READS = {"softmax": 3.0, "layer_norm": 2.0, "rms_norm": 2.0}
 """How often a kernel reads each row: for its maximum, its sum and its result; for its moments and
 its result. Kinds not named read once."""
 ROWS_PER_CORE = {"softmax": 2.0, "layer_norm": 16.0, "rms_norm": 2.0}
-"""Rows that a core works at side by side: blocks of 1,024 threads, or of 128 (PyTorch's kernels)."""
+"""Rows that a core works at side by side: blocks of 1,024 threads, or of 128, in PyTorch."""
 _SHARPNESS = 3.0
 """How suddenly rows cease to fit: the power of the ratio of what is used to what there is."""
 

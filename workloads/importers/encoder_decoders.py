@@ -7,7 +7,7 @@ from typing import Any
 
 from workloads.importers.config import Config
 from workloads.importers.encoders import activation, widths
-from workloads.importers.heads import SEQ2SEQ_HEADS, WHISPER_HEADS, head
+from workloads.importers.heads import BART_HEADS, MARIAN_HEADS, T5_HEADS, WHISPER_HEADS, head
 
 _BIASED = {"qkv_bias": True, "output_bias": True, "mlp_bias": True}
 _FEED_FORWARDS = {
@@ -55,7 +55,7 @@ def t5(config: Config) -> dict[str, Any]:
         "max_positions": config.size("max_positions", ("n_positions",), default=512),
     }
     encoder = {"layers": config.size("layers", ("num_layers",))}
-    return _both(config, "T5", shared, encoder, SEQ2SEQ_HEADS)
+    return _both(config, "T5", shared, encoder, T5_HEADS)
 
 
 def _both(
@@ -66,7 +66,8 @@ def _both(
     heads: Any,
 ) -> dict[str, Any]:
     """A decoder with its encoder; or, where `architectures` says so, the encoder by itself."""
-    keys = head(config, prefix, heads, "ForConditionalGeneration")
+    usual = "MTModel" if prefix == "Marian" else "ForConditionalGeneration"
+    keys = head(config, prefix, heads, usual)
     if keys.pop("alone", False):
         return {**shared, **encoder, **keys, "family": "encoder"}
     return {
@@ -90,20 +91,23 @@ def _side(config: Config, side: str) -> dict[str, int]:
     }
 
 
-def _two_sides(config: Config, vocab: str = "vocab_size") -> tuple[dict[str, Any], dict[str, Any]]:
+def two_sides(
+    config: Config, vocab: str | None = "vocab_size", function: str = "gelu"
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """What BART and its kin share, with the decoder's sizes, and the encoder's sizes."""
     encoder = _side(config, "encoder")
     decoder = _side(config, "decoder")
     hidden = config.size("hidden", ("d_model",))
     common: dict[str, Any] = {
         "hidden": hidden,
-        "vocab": config.size("vocab", (vocab,)),
         "norm": "layer_norm",
         "positions": "learned",
-        "activation": activation(config, "activation_function", "gelu"),
+        "activation": activation(config, "activation_function", function),
         "embedding_scale": config.flag("scale_embedding", False),
         **_BIASED,
     }
+    if vocab is not None:
+        common["vocab"] = config.size("vocab", (vocab,))
     for heads, key in ((encoder["heads"], "encoder"), (decoder["heads"], "decoder")):
         if hidden % heads:
             raise config.wrong(f"{key}_attention_heads", "does not divide d_model")
@@ -112,19 +116,19 @@ def _two_sides(config: Config, vocab: str = "vocab_size") -> tuple[dict[str, Any
 
 def bart(config: Config) -> dict[str, Any]:
     """BartModel and its heads: post-norm, a norm of the embeddings, two unused positions."""
-    shared, encoder = _two_sides(config)
+    shared, encoder = two_sides(config)
     shared |= {
         "norm_position": "post",
         "embedding_norm": True,
         "max_positions": config.size("max_positions", ("max_position_embeddings",)),
         "position_padding": 2,
     }
-    return _both(config, "Bart", shared, encoder, SEQ2SEQ_HEADS)
+    return _both(config, "Bart", shared, encoder, BART_HEADS)
 
 
 def marian(config: Config) -> dict[str, Any]:
     """MarianModel and its head: post-norm. Its table of sines counts as the module stores it."""
-    shared, encoder = _two_sides(config)
+    shared, encoder = two_sides(config)
     together = config.flag("share_encoder_decoder_embeddings", True)
     shared |= {
         "norm_position": "post",
@@ -134,7 +138,7 @@ def marian(config: Config) -> dict[str, Any]:
     if not together:
         encoder["vocab"] = shared["vocab"]
         shared["vocab"] = config.size("vocab", ("decoder_vocab_size",), default=shared["vocab"])
-    return _both(config, "Marian", shared, encoder, SEQ2SEQ_HEADS)
+    return _both(config, "Marian", shared, encoder, MARIAN_HEADS)
 
 
 def whisper(config: Config) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def whisper(config: Config) -> dict[str, Any]:
 
     The encoder's table of sines counts as the module stores it.
     """
-    shared, encoder = _two_sides(config)
+    shared, encoder = two_sides(config)
     shared |= {
         "norm_position": "pre",
         "final_norm": True,

@@ -207,6 +207,7 @@ def xlnet(config: Config) -> dict[str, Any]:
         "norm_position": "post",
         "positions": "relative",
         "segment_biases": True,
+        "masked_vector": True,
         "mlp_bias": True,
         **widths(config, keys),
         "max_positions": config.size("positions", ("max_position_embeddings",), default=4096),

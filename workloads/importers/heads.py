@@ -50,10 +50,26 @@ ELECTRA_HEADS: Heads = {
     "ForTokenClassification": _TAGS,
     "ForQuestionAnswering": _SPANS,
 }
+WAV2VEC2_HEADS: Heads = {
+    "Model": {},
+    # a class for each letter; as many as vocab_size says
+    "ForCTC": {**_TAGS, "classes": 1},
+}
+DEBERTA_HEADS: Heads = {
+    "Model": {},
+    "ForMaskedLM": {"head": "mlm", "head_bias": True},
+    "ForSequenceClassification": {"pooler": True, "pooler_activation": "gelu", **_CLASSIFY},
+    "ForTokenClassification": _TAGS,
+    "ForQuestionAnswering": _SPANS,
+}
 VIT_HEADS: Heads = {
     "Model": {"pooler": True},
     "ForImageClassification": _CLASSIFY,
 }
+# "no object" is a class too
+_OBJECTS = {"head": "detector"}
+YOLOS_HEADS: Heads = {"Model": {"pooler": True}, "ForObjectDetection": _OBJECTS}
+DETR_HEADS: Heads = {"Model": {}, "ForObjectDetection": _OBJECTS}
 XLNET_HEADS: Heads = {
     "Model": {},
     "LMHeadModel": {"head": "lm", "head_bias": True},
@@ -72,13 +88,17 @@ DECODER_HEADS: Heads = {
     "ForQuestionAnswering": _SPANS,
 }
 
-SEQ2SEQ_HEADS: Heads = {
-    "Model": {},
+_LM: Heads = {"Model": {}, "ForConditionalGeneration": {"head": "lm"}}
+# the decoder reads the same text again; a dense layer and tanh on the row of its last token
+_REREAD = {"pooler": True, **_CLASSIFY}
+BART_HEADS: Heads = {**_LM, "ForSequenceClassification": _REREAD, "ForQuestionAnswering": _SPANS}
+T5_HEADS: Heads = {
+    **BART_HEADS,
     "EncoderModel": {"alone": True},
-    "ForConditionalGeneration": {"head": "lm"},
-    "MTModel": {"head": "lm"},
+    "ForTokenClassification": {"alone": True, **_TAGS},
 }
-WHISPER_HEADS: Heads = {"Model": {}, "ForConditionalGeneration": {"head": "lm"}}
+MARIAN_HEADS: Heads = {"Model": {}, "MTModel": {"head": "lm"}}
+WHISPER_HEADS = _LM
 
 
 def head(config: Config, prefix: str, heads: Heads, usual: str) -> dict[str, Any]:
@@ -107,6 +127,8 @@ def head(config: Config, prefix: str, heads: Heads, usual: str) -> dict[str, Any
     keys = dict(heads[suffix])
     if keys.get("head") == "classifier":
         keys.setdefault("classes", _labels(config))
+    if keys.get("head") == "detector":
+        keys["classes"] = _labels(config) + 1
     return keys
 
 

@@ -7,11 +7,14 @@ from typing import Any
 
 from workloads.errors import InputError, nearest, shown
 from workloads.importers import (
+    deberta,
     decoders,
+    detection,
     encoder_decoders,
     encoders,
     experts,
     later_decoders,
+    sound,
     vision,
 )
 from workloads.importers.config import Config
@@ -22,7 +25,10 @@ MODEL_TYPES: dict[str, Callable[[Config], dict[str, Any]]] = {
     "bart": encoder_decoders.bart,
     "bert": encoders.bert,
     "bloom": later_decoders.bloom,
+    "deberta": deberta.deberta,
+    "deberta-v2": deberta.deberta_v2,
     "deepseek_v3": experts.deepseek_v3,
+    "detr": detection.detr,
     "distilbert": encoders.distilbert,
     "deit": vision.deit,
     "electra": encoders.electra,
@@ -53,12 +59,14 @@ MODEL_TYPES: dict[str, Callable[[Config], dict[str, Any]]] = {
     "swinv2": vision.swinv2,
     "t5": encoder_decoders.t5,
     "vit": vision.vit,
+    "wav2vec2": sound.wav2vec2,
     "xlnet": encoders.xlnet,
+    "yolos": detection.yolos,
     "whisper": encoder_decoders.whisper,
 }
 
 
-_WITH_ENCODER = ("bart", "marian", "t5", "whisper")
+_WITH_ENCODER = ("bart", "detr", "marian", "t5", "whisper")
 
 
 def model_from_config(table: dict[str, Any], *, name: str, where: str) -> Model:

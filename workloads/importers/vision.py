@@ -6,20 +6,21 @@ from typing import Any
 
 from workloads.importers.config import Config
 from workloads.importers.encoders import BERT_KEYS, BLOCK, activation, widths
-from workloads.importers.heads import SWIN_HEADS, VIT_HEADS, head
+from workloads.importers.heads import SWIN_HEADS, VIT_HEADS, YOLOS_HEADS, Heads, head
 
 
 def vit(config: Config) -> dict[str, Any]:
     """ViTModel and its classifier of images; the image is square, and so are its patches."""
-    return _patches(config, "ViT")
+    return patches(config, "ViT", VIT_HEADS)
 
 
 def deit(config: Config) -> dict[str, Any]:
     """DeiTModel and its classifier: ViT with a second token, from which a teacher is learned."""
-    return {**_patches(config, "DeiT"), "class_tokens": 2}
+    return {**patches(config, "DeiT", VIT_HEADS), "class_tokens": 2}
 
 
-def _patches(config: Config, prefix: str) -> dict[str, Any]:
+def patches(config: Config, prefix: str, heads: Heads) -> dict[str, Any]:
+    """What all encoders of patches have in common; the image may be wider than high (YOLOS)."""
     keys = {k: v for k, v in BERT_KEYS.items() if k not in ("vocab", "max_positions")}
     sizes = widths(config, keys)
     pooled = config.size("hidden", ("pooler_output_size",), default=sizes["hidden"])
@@ -30,14 +31,24 @@ def _patches(config: Config, prefix: str) -> dict[str, Any]:
         **sizes,
         "norm_position": "pre",
         "input": "patches",
-        "image": _side(config, "image_size"),
+        **_image(config, heads is YOLOS_HEADS),
         "patch": _side(config, "patch_size"),
         "channels": config.size("channels", ("num_channels",), default=3),
         "final_norm": True,
         "activation": activation(config, "hidden_act", "gelu"),
         "qkv_bias": config.flag("qkv_bias", True),
-        **head(config, prefix, VIT_HEADS, "Model"),
+        **head(config, prefix, heads, "Model"),
     }
+
+
+def _image(config: Config, oblong: bool) -> dict[str, int]:
+    value = config.table.get("image_size")
+    if not oblong or not isinstance(value, list) or len(value) != 2:
+        return {"image": _side(config, "image_size")}
+    one, other = (
+        Config({"image_size": side}, config.where).size("image", ("image_size",)) for side in value
+    )
+    return {"image": one} if one == other else {"image": one, "image_width": other}
 
 
 def _side(config: Config, key: str) -> int:

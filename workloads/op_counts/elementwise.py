@@ -120,6 +120,35 @@ def multiply(
     )
 
 
+def pointwise(
+    name: str,
+    stage: Stage,
+    *,
+    elements: int,
+    dtype: Dtype,
+    vector: int,
+    special: int,
+    source: str = "input",
+    target: str = "output",
+) -> Moment:
+    """A function of each element with so many vector and special operations: sqrt, where, clip.
+
+    It counts as the kind "multiply": one loop over the elements. One that does neither raises
+    ValueError, since a move of bytes is a copy.
+    """
+    check_positive(elements=elements, operations=vector + special)
+    return Moment(
+        name,
+        "multiply",
+        stage,
+        ElementShape(elements),
+        dtype,
+        OperationCounts(vector_ops=vector * elements, special_ops=special * elements),
+        (tensor(source, elements, dtype),),
+        (tensor(target, elements, dtype),),
+    )
+
+
 def weighted_sum(
     name: str,
     stage: Stage,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from workloads.moment import Dtype, Kind, Moment, OperationCounts, RowShape, Stage
 from workloads.op_counts.common import check_positive, tensor
 
@@ -16,14 +18,16 @@ def softmax_counts(rows: int, columns: int, *, scaled: bool, masked: bool) -> Op
     return OperationCounts(vector_ops=vector * rows * columns, special_ops=2 * rows * columns)
 
 
-def layer_norm_counts(rows: int, columns: int) -> OperationCounts:
+def layer_norm_counts(rows: int, columns: int, *, affine: bool = True) -> OperationCounts:
     """(x - mean) rsqrt(variance + eps) gain + bias.
 
     Per element 7 vector: add (sum), subtract, multiply (square), add (sum), multiply (rsqrt),
-    multiply (gain), add (bias). Per row 1 vector (eps) and 3 special (two divisions, rsqrt).
+    multiply (gain), add (bias), the last two only if `affine`. Per row 1 vector (eps) and 3 special
+    (two divisions, rsqrt).
     """
     check_positive(rows=rows, columns=columns)
-    return OperationCounts(vector_ops=rows * (7 * columns + 1), special_ops=3 * rows)
+    each = 7 if affine else 5
+    return OperationCounts(vector_ops=rows * (each * columns + 1), special_ops=3 * rows)
 
 
 def rms_norm_counts(rows: int, columns: int) -> OperationCounts:
@@ -83,11 +87,12 @@ def layer_norm(
     source: str = "input",
     target: str = "output",
     group: str = "",
+    affine: bool = True,
 ) -> Moment:
-    """Layer norm of each row with a gain and a bias of `columns`: see `layer_norm_counts`."""
-    counts = layer_norm_counts(rows, columns)
+    """Layer norm of each row, if `affine` with a gain and a bias: see `layer_norm_counts`."""
+    counts = layer_norm_counts(rows, columns, affine=affine)
     shape = RowShape(rows, columns)
-    weights = 2 * columns
+    weights = 2 * columns if affine else 0
     return _rows(name, "layer_norm", stage, shape, dtype, counts, weights, source, target, group)
 
 
@@ -132,3 +137,55 @@ def mean_rows(
         (tensor(source, elements, dtype),),
         (tensor(target, rows * columns, dtype),),
     )
+
+
+def max_pool(
+    name: str,
+    stage: Stage,
+    *,
+    outputs: int,
+    inputs: int,
+    window: int,
+    columns: int,
+    dtype: Dtype,
+    source: str = "input",
+    target: str = "output",
+) -> Moment:
+    """Each of `outputs` rows is the largest of `window` rows of `inputs`: window - 1 compares.
+
+    vector_ops = (window - 1) outputs columns; padding is compared too, the input is read once.
+    """
+    check_positive(outputs=outputs, inputs=inputs, window=window, columns=columns)
+    return Moment(
+        name,
+        "add",
+        stage,
+        RowShape(outputs, columns),
+        dtype,
+        OperationCounts(vector_ops=(window - 1) * outputs * columns),
+        (tensor(source, inputs * columns, dtype),),
+        (tensor(target, outputs * columns, dtype),),
+    )
+
+
+def reduction(
+    name: str,
+    stage: Stage,
+    *,
+    rows: int,
+    columns: int,
+    dtype: Dtype,
+    vector: int = 1,
+    special: int = 0,
+    source: str = "input",
+    target: str = "output",
+) -> Moment:
+    """One value from each row: `vector` operations a value read, `special` a value written.
+
+    A sum or a maximum is vector = 1; a mean has special = 1 (its division) besides.
+    """
+    check_positive(rows=rows, columns=columns)
+    shape = RowShape(rows, columns)
+    moment = _rows(name, "add", stage, shape, dtype, OperationCounts(), 0, source, target, "")
+    counts = OperationCounts(vector_ops=vector * rows * columns, special_ops=special * rows)
+    return replace(moment, counts=counts, writes=(tensor(target, rows, dtype),))

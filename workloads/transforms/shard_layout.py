@@ -132,7 +132,8 @@ class _Attempt:
         """None: this moment needs whole what is split."""
         if moment.kind == "embedding" and moment.name == "token_embedding":
             return "table"
-        if moment.kind == "matmul" and any(t.name.endswith(".weight") for t in moment.reads):
+        weighted = any(t.name.endswith(".weight") for t in moment.reads)
+        if moment.kind == "matmul" and weighted and moment.group != "per_head":
             if taken:
                 return "rows"
             return "whole" if position in self._whole or not self._atoms(moment) else "columns"
@@ -141,7 +142,7 @@ class _Attempt:
         return "sum" if self._adds_partial(moment) else "whole"
 
     def _with_split(self, moment: Moment, taken: list[Split]) -> Role | None:
-        if moment.group == "core" or moment.kind in (*_ELEMENTWISE, "attention"):
+        if moment.group in ("core", "per_head") or moment.kind in (*_ELEMENTWISE, "attention"):
             return "apart"
         if isinstance(moment.shape, RowShape) and moment.kind in ("layer_norm", "rms_norm"):
             # a norm of each head by itself, or of all of them, whose squares are exchanged
@@ -167,7 +168,9 @@ class _Attempt:
             return 0
         if _is_head(moment) or moment.stage == "feed_forward":
             return shape.n
-        if moment.stage != "attention" or self._shape is None:
+        # latent rows are common to all heads, as are the rows that modulate a layer
+        common = moment.name.endswith("_down") or moment.group == "whole"
+        if moment.stage != "attention" or self._shape is None or common:
             return 0
         of_keys = moment.name.rpartition("_")[2] in ("key", "value")
         heads = self._shape.kv_heads if of_keys else self._shape.heads

@@ -201,7 +201,13 @@ class _Shard:
             moment,
             shape=shape,
             counts=self._counts(moment, atoms),
-            reads=tuple(self._sized(t) for t in moment.reads),
+            reads=tuple(
+                # each head has weights of its own
+                self._scaled(t, atoms)
+                if t.role == "weight" and moment.group == "per_head"
+                else self._sized(t)
+                for t in moment.reads
+            ),
             writes=tuple(self._sized(t) for t in moment.writes),
             parts=max(1, self.part.of(moment.parts, atoms)) if moment.parts > 1 else 1,
             attention=None if attention is None else self._heads_of(attention),

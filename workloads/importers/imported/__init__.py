@@ -1,0 +1,1 @@
+"""From the operators of other people's graphs to programs of moments."""

@@ -1,0 +1,1 @@
+"""Operators of other people's graphs: one operator, one formula."""
