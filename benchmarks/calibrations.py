@@ -18,7 +18,7 @@ from hardware_profiles.loader import dump_tables
 from simulator.calibrate import calibrate_cases
 from simulator.calibrate.cases import single_operators
 from simulator.calibrate.observe import Observation, observations
-from simulator.calibrate.zero_shot import CASES_A_STACK, all_expected
+from simulator.calibrate.zero_shot import CASES_A_STACK, NOT_LEARNT, all_expected
 from simulator.cases import Case, read_cases
 from simulator.output import whole_file
 from workloads import InputError
@@ -30,10 +30,10 @@ _LEAST_CASES = 50
 def expected_toml(seen: list[Observation]) -> str:
     """kernels/gpu.toml from the observations of all measured GPUs."""
     note = (
-        "fitted to the public operator cases of all measured GPUs, at most "
+        "fitted to the public operator cases of all measured GPUs since Volta, at most "
         f"{CASES_A_STACK} of each machine, library and width"
     )
-    dies = sorted({die_of(one.profile).die for one in seen} - {""})
+    dies = sorted({die_of(one.profile).die for one in seen} - {"", *NOT_LEARNT})
     without: dict[str, Any] = {}
     for die in dies:
         print(f"expected kernels without {die}", file=sys.stderr)

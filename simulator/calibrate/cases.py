@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.expected import expected_kernel
 from hardware_profiles.schema import Calibration, KernelClass
@@ -37,8 +38,11 @@ def calibrate_cases(
     is held towards, what is expected of the machine without any measurement of its die, so that
     the cases that were not chosen are a fair test. Cases of other operators, of several devices,
     or that the machine cannot run are left out with the reason; the hardware that a case names is
-    not looked at. Raises InputError where the machine is no GPU or no kind has enough cases.
+    not looked at. Raises InputError where the machine is no GPU, SciPy is not there, or no kind has
+    enough cases.
     """
+    if find_spec("scipy") is None:
+        raise InputError("calibrating needs SciPy: pip install 'transformer-moments[fit]'")
     if profile.kind != "gpu":
         raise InputError(
             f"{profile.name} is a {profile.kind}: only kernels of GPUs can be calibrated from cases"
@@ -83,7 +87,9 @@ def _calibrated(
     free = FREE[name]
 
     def residuals(values: Mapping[str, float]) -> np.ndarray:
-        return np.log(drawn.predicted_s(_kernel(base, values)) / drawn.measured_s)
+        predicted_s = drawn.predicted_s(_kernel(base, values))
+        logs: np.ndarray = np.log(predicted_s / drawn.measured_s)
+        return logs
 
     start = {key: getattr(base, key) for key in free}
     found = fitted(free, start, residuals, expectation=_EXPECTATION)
@@ -127,7 +133,7 @@ def _error(stack: Stack, kernel: KernelClass) -> float:
     return float(abs(stack.predicted_s(kernel) / stack.measured_s - 1).mean())
 
 
-def _numbers(kernel: KernelClass) -> dict[str, float]:
+def _numbers(kernel: KernelClass) -> dict[str, Any]:
     """The parameters by their names in the schema, as the file says them."""
     fields = (key for key in KernelClass.model_fields if key != "source")
     return rounded({key: getattr(kernel, key) for key in fields})

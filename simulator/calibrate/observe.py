@@ -126,7 +126,9 @@ def stacked(seen: Sequence[Observation]) -> Stack:
     import numpy as np
 
     first = seen[0].work
-    columns: dict[str, Any] = {f.name: np.array([getattr(o.work, f.name) for o in seen]) for f in fields(first)}
+    columns: dict[str, Any] = {
+        f.name: np.array([getattr(o.work, f.name) for o in seen]) for f in fields(first)
+    }
     if "prefill" in columns:
         columns["prefill"] = bool(columns["prefill"][0])
     return Stack(

@@ -77,7 +77,7 @@ def rounded(values: Mapping[str, float]) -> dict[str, float]:
     return {key: float(f"{value:.{_DIGITS}g}") for key, value in values.items()}
 
 
-def residuals_of(log_errors: np.ndarray, measured_us: np.ndarray) -> dict[str, tuple[float, ...]]:
+def residuals_of(log_errors: np.ndarray, measured_us: np.ndarray) -> dict[str, Any]:
     """Quantiles of log(predicted / measured) by size class: equally many cases in each."""
     import numpy as np
 

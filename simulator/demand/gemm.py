@@ -92,7 +92,7 @@ def product_times(work: Product, kernel: KernelClass, *, matrix: bool) -> Times:
                 found = Times(where(possible, found.body_s, 1e9), found.arithmetic_s)
             best = found if best is None else _faster(best, found)
     assert best is not None  # noqa: S101 - the tuples above are not empty
-    return _faster(best, _matrix_vector(work, kernel, memory))
+    return _faster(best, _matrix_vector(work, kernel, memory, rate))
 
 
 def _tiled(
@@ -118,10 +118,11 @@ def _tiled(
     return Times(body, blocks_s)
 
 
-def _matrix_vector(work: Product, kernel: KernelClass, memory: float) -> Times:
+def _matrix_vector(work: Product, kernel: KernelClass, memory: float, rate: float) -> Times:
     """One row: a kernel of its own streams the matrix, each core some of its columns."""
-    stream = work.k * whole(work.n / work.cores) * work.operand_bytes
-    stream_s = stream / (work.core_bytes * kernel.operands)
+    elements = work.k * whole(work.n / work.cores)
+    stream_s = elements * work.operand_bytes / (work.core_bytes * kernel.operands)
+    stream_s = larger(stream_s, elements / rate)
     body = smooth_maximum(memory, stream_s, kernel.overlap_exponent)
     return Times(where(work.m * work.batch == 1, body, 1e9), stream_s)
 
