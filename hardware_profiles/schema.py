@@ -94,12 +94,21 @@ class Widths(Sourced):
 
     `matrix`: multiply-accumulates of the matrix unit or of dot-product instructions, dense (1 MAC
     = 2 FLOP). `vector`: lanes of add, multiply or multiply-accumulate. `special`: exp, rsqrt,
-    tanh, erf, division.
+    tanh, erf, division. `sparse_2_4`: types of which the matrix unit takes twice as many where two
+    of every four weights are zero.
     """
 
     matrix: Width = Field(default={})
     vector: Width
     special: Width
+    sparse_2_4: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _sparse_has_matrix(self) -> Widths:
+        for dtype in self.sparse_2_4:
+            if dtype not in self.matrix:
+                raise ValueError(f"sparse_2_4 names {dtype[:40]!r}, but matrix has no such type")
+        return self
 
     @field_validator("vector", "special")
     @classmethod

@@ -10,6 +10,7 @@ from hardware_profiles.variants import at_clock_share
 from simulator import engine
 from simulator.attribution import attribute
 from simulator.bounds import busiest_resource_cycles, critical_path_cycles
+from simulator.demand import Context
 from simulator.machine import Job, MustHold, prepare
 from simulator.power import default_limit_watts, power_report, within_limit
 from simulator.runtime import Runtime, default_runtime, load_runtime
@@ -180,20 +181,33 @@ class Run:
         return found
 
     def _roofline_s(self) -> float:
-        peak = self.profile.width.macs_per_cycle(self.program.dtype)
         moved = sum(t.dram_bytes for t in self.job.traffic)
         devices = self.trace.device_count
-        seconds = moved / self.profile.memory["dram"].bandwidth_bytes_per_s / devices
-        if peak is None:
-            return seconds
-        per_s = peak * self.profile.cores.count * self.profile.clock.burst_hz * devices
-        return max(seconds, self.program.counts.macs / per_s)
+        rate = self.profile.memory["dram"].bandwidth_bytes_per_s
+        return max(moved / rate, self._arithmetic_s) / devices
+
+    @cached_property
+    def _arithmetic_s(self) -> float:
+        """All products on one device at the dense peaks of their types; 0 where it lacks one.
+
+        Products that the machine need not do (2:4, zeros that are skipped) are not counted.
+        """
+        section = self.runtime.on(self.profile.kind)
+        context = Context(self.profile, section, self.job.levels)
+        macs: dict[str, float] = {}
+        for moment in self.moments:
+            if moment.counts.macs:
+                macs[moment.dtype] = macs.get(moment.dtype, 0) + context.timed_macs(moment)
+        widths = {dtype: self.profile.width.macs_per_cycle(dtype) for dtype in macs}
+        per_s = self.profile.cores.count * self.profile.clock.burst_hz
+        known = [macs[dtype] / (width * per_s) for dtype, width in widths.items() if width]
+        return sum(known) if len(known) == len(macs) else 0.0
 
     @cached_property
     def utilization(self) -> dict[str, float]:
         """Parts of the machine's capacity used over the run, from 0 to 1.
 
-        `mfu`: matrix FLOPs against the dense peak of the program's dtype (0 where it has no unit);
+        `mfu`: matrix FLOPs against the dense peaks of their dtypes (0 where one has no unit);
         `memory_bandwidth`: DRAM bytes against the datasheet; `cores_busy`: cores that hold a
         moment; `host`: the dispatching thread; `link`: time in which something goes over it. With
         several devices the mean of all.
@@ -202,8 +216,6 @@ class Run:
         latency = self.latency_s * trace.device_count
         if not latency:
             return dict.fromkeys(("mfu", "memory_bandwidth", "cores_busy", "host", "link"), 0.0)
-        width = profile.width.macs_per_cycle(self.program.dtype)
-        macs_per_s = (width or 0) * profile.cores.count * profile.clock.burst_hz
         held = sum(
             len(c) * (r - i)
             for c, r, i in zip(trace.cores, trace.retired, trace.issued, strict=True)
@@ -212,7 +224,7 @@ class Run:
         cycles = trace.cycles * trace.device_count
         moved = sum(t.dram_bytes for t in self.job.traffic)
         return {
-            "mfu": self.program.counts.macs / macs_per_s / latency if macs_per_s else 0.0,
+            "mfu": self._arithmetic_s * self.clock_share / latency,
             "memory_bandwidth": moved / profile.memory["dram"].bandwidth_bytes_per_s / latency,
             "cores_busy": (held - linked) / (trace.core_count * cycles),
             "host": sum(trace.dispatch_cycles) / cycles,

@@ -76,6 +76,7 @@ class LibraryTable(Sourced):
     quantized weight is first written out in the type of the arithmetic (0: never).
     `fp16_accumulation`: fp16 products are summed in fp16, for which some machines (GeForce) have
     twice the rate.
+    `skips_zeros`: products leave out weights that a bitmap or CSR leaves out.
     `matrix_share`: rate of the runtime's own matrix kernels relative to the vendor's library, by
     type of the arithmetic ("*": any other; not named: 1).
     """
@@ -95,6 +96,7 @@ class LibraryTable(Sourced):
     dot_share: Annotated[float, Field(gt=0, le=1)] | None = None
     dequantize_rows: Annotated[int, Field(ge=0)] = 0
     fp16_accumulation: bool = False
+    skips_zeros: bool = False
     matrix_share: Mapping[str, Annotated[float, Field(gt=0, le=1.5)]] = {}
     steps: Mapping[str, Annotated[int, Field(gt=0)]] = {}
     skips_masked: bool = True

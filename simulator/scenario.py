@@ -27,6 +27,11 @@ class Scenario:
     simulator.runtime_changes. `power_cap`: watts that the device may draw on average ("300W"); the
     clock follows, see simulator.power. `..._parallel`: over how many devices of that kind the model
     is spread, see workloads.transforms.spread; `batch` is that of all together.
+
+    Transforms, see workloads.transforms: `weight_dtype` to `activation_dtype` are those of
+    Quantization; `prune` "2:4", or a `density` stored in a `sparse_format`; `prune_heads` of each
+    layer; `drop_layers` how many ("8") or which ("3,7", "20-27"); `fuse` and `no_fuse` (names with
+    commas) override the runtime's fusions.
     """
 
     workload: str
@@ -38,6 +43,17 @@ class Scenario:
     context: int | None = None
     dtype: str | None = None
     weight_dtype: str | None = None
+    quantize_head: bool | None = None
+    dequantize: bool = False
+    kv_dtype: str | None = None
+    activation_dtype: str | None = None
+    prune: str | None = None
+    density: float | None = None
+    sparse_format: str | None = None
+    prune_heads: int | None = None
+    drop_layers: str | None = None
+    fuse: str | None = None
+    no_fuse: str | None = None
     threads: int | None = None
     probe: bool = True
     changes: tuple[str, ...] = ()

@@ -281,6 +281,13 @@ def test_help_and_version() -> None:
         (("run", "bert-base", *A100, "--runtime", "pytorch-egaer"), "pytorch-eager"),
         (("run", "bert-base", *A100, "--dtype", "fp17"), "fp16"),
         (("run", "bert-base", *A100, "--weight-dtype", "in8"), "int8"),
+        (("run", "bert-base", *A100, "--kv-dtype", "fp17"), "fp8"),
+        (("run", "bert-base", *A100, "--weight-dtype", "fp8", "--activation-dtype", "fp8"), "unit"),
+        (("run", "bert-base", *A100, "--density", "50"), "50 % is 0.5"),
+        (("run", "bert-base", *A100, "--prune", "1:4"), "2:4"),
+        (("run", "bert-base", *A100, "--prune-heads", "12"), "12 heads"),
+        (("run", "bert-base", *A100, "--drop-layers", "12"), "1 to 11"),
+        (("run", "bert-base", *A100, "--fuse", "qvk"), "qkv"),
         (("run", "bert-base", *A100, "--prompt", "0"), "prompt = 0"),
         (("run", "bert-base", *A100, "--prompt", "-5"), "prompt = -5"),
         (("run", "bert-base", *A100, "--batch", "0"), "batch = 0"),
@@ -318,6 +325,20 @@ def test_help_and_version() -> None:
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:
     assert words in bad(*arguments)
+
+
+def test_transforms_are_options() -> None:
+    data = json.loads(
+        good(
+            *("run", "gpt2", *A100, "--context", "100", "--weight-dtype", "int8-channel"),
+            *("--quantize-head", "--kv-dtype", "int8", "--activation-dtype", "int8", "--prune"),
+            *("2:4", "--prune-heads", "4", "--drop-layers", "2", "--no-fuse", "attention"),
+            *("--fuse", "qkv", "--json", "-"),
+        ).stdout
+    )
+    said = " ".join(data["notes"])
+    for words in ("8 of 12 heads", "10 of 12 layers", "quantized weights", "fuses qkv"):
+        assert words in said
 
 
 def test_a_model_that_does_not_fit_leaves_no_file(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from workloads import (
     Fusion,
     Model,
     Program,
+    Quantization,
     Segment,
     compile_forward,
     flatten,
     fuse,
     load_model,
     op_counts,
+    quantize,
     split_heads,
 )
 from workloads.moment import AttentionShape, MatmulShape, OperationCounts
@@ -27,6 +29,19 @@ from workloads.transforms.rewrite import Merge, contract
 ALL = Fusion(
     qkv=True, gate_up=True, attention="fused", epilogue=True, residual_norm=True, cache=True
 )
+
+
+def is_weight(name: str) -> bool:
+    return name.endswith((".weight", ".bias"))
+
+
+def weight_bytes(program: Program) -> int:
+    """Bytes of weights that all moments of a program read, but for tables of angles.
+
+    These are read by the rotations of queries and of keys, and once by the two as one.
+    """
+    moments = (m for i in program.instances() for m in i.segment.moments)
+    return sum(t.bytes for m in moments for t in m.reads if is_weight(t.name))
 
 
 def names(program: Program, segment: str, pass_index: int = 0) -> list[str]:
@@ -134,6 +149,31 @@ def test_an_epilogue_joins_the_product_before_it() -> None:
     assert up.counts == OperationCounts(8 * 3072 * 768, 8 * 3072 * 9, 8 * 3072)
 
 
+def test_rows_are_quantized_by_the_kernel_that_writes_them() -> None:
+    plan = Quantization(weights="int8-channel", activations="int8")
+    model = load_model("llama-3-8b")
+    quantized = quantize(LLAMA, plan, model)
+    found = names(fuse(quantized, Fusion(epilogue=True)), "layer")
+    # silu, gating and quantization after the product; the norms quantize by themselves
+    assert [name for name in found if name.startswith("quantize")] == [
+        "quantize_attention_input",
+        "quantize_context",
+        "quantize_feed_forward_input",
+    ]
+    gate = moment(fuse(quantized, Fusion(epilogue=True)), "decode/layer.0/gate")
+    assert gate.fused == ("matmul", "silu", "multiply", "quantize")
+    assert [t.name for t in gate.writes] == ["gated_int8"]
+    normed = fuse(quantized, Fusion(residual_norm=True))
+    norm = moment(normed, "decode/layer.0/feed_forward_norm")
+    assert norm.fused == ("add", "rms_norm", "quantize")
+    # the sum goes on to the next one; of the norm's rows only the quantized are stored
+    assert [t.name for t in norm.writes] == ["attended", "feed_forward_input_int8"]
+    # attention's rows are quantized by a kernel of their own
+    alone = fuse(quantized, ALL)
+    assert "quantize_context" in names(alone, "layer")
+    assert "quantize_gated" not in names(alone, "layer")
+
+
 def test_a_residual_sum_joins_the_norm_that_follows() -> None:
     norm = moment(fuse(BERT, Fusion(residual_norm=True)), "prefill/layer.0/attention_norm")
     assert (norm.kind, norm.fused) == ("layer_norm", ("add", "layer_norm"))
@@ -192,6 +232,8 @@ def test_fusion_conserves_counts_and_order(case: tuple[Model, Program], fusion: 
     _, program = case
     fused = fuse(program, fusion)
     assert counts_by_pass(fused) == counts_by_pass(program)
+    assert weight_bytes(fused) == weight_bytes(program)
+    assert fused.footprint.weight_bytes == program.footprint.weight_bytes
     flat = flatten(fused)
     for number, following in enumerate(flat.successors):
         assert all(number < consumer for consumer in following)

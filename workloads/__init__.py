@@ -37,7 +37,17 @@ if TYPE_CHECKING:
         Tensor,
     )
     from workloads.program_file import load_program, program_table
-    from workloads.transforms import Fusion, fuse, split_heads
+    from workloads.transforms import (
+        Fusion,
+        Pruning,
+        Quantization,
+        drop_layers,
+        fuse,
+        prune,
+        prune_heads,
+        quantize,
+        split_heads,
+    )
 
 _WHERE = {
     "compile": ("compile_forward",),
@@ -65,7 +75,17 @@ _WHERE = {
         "Segment",
         "Tensor",
     ),
-    "transforms": ("Fusion", "fuse", "split_heads"),
+    "transforms": (
+        "Fusion",
+        "Pruning",
+        "Quantization",
+        "drop_layers",
+        "fuse",
+        "prune",
+        "prune_heads",
+        "quantize",
+        "split_heads",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
@@ -84,11 +104,14 @@ __all__ = [
     "OperationCounts",
     "Pass",
     "Program",
+    "Pruning",
+    "Quantization",
     "Repeat",
     "RowShape",
     "Segment",
     "Tensor",
     "compile_forward",
+    "drop_layers",
     "flatten",
     "from_onnx",
     "from_torch",
@@ -99,6 +122,9 @@ __all__ = [
     "load_workload",
     "program_from_graph",
     "program_table",
+    "prune",
+    "prune_heads",
+    "quantize",
     "split_heads",
     "to_networkx",
 ]

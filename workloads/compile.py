@@ -81,7 +81,7 @@ def compile_forward(
 
     InputError: sizes below 1, more positions than the model has, an unknown dtype, decoding with
     an encoder, more than one pass without a head that chooses tokens. Not modelled: padding, beam
-    search, paged or quantized caches, chunked prefill.
+    search, paged caches, chunked prefill. For a quantized cache or activations see `quantize`.
     """
     kind = arithmetic_dtype("dtype", dtype)
     weight_kind = kind if weight_dtype is None else weight_format(weight_dtype)

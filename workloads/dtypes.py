@@ -22,6 +22,7 @@ WEIGHT_FORMAT_BYTES: dict[str, tuple[int, int]] = {
     # name: (bytes of a block, weights of a block), with the scales and offsets of the block
     "int8-g128": (130, 128),
     "int4-g32": (18, 32),
+    "int4-g64": (34, 64),
     "int4-g128": (66, 128),
     "q4_0": (18, 32),
     "q4_1": (20, 32),
@@ -48,9 +49,9 @@ WEIGHT_FORMAT_BYTES: dict[str, tuple[int, int]] = {
     "q5_k_s": (5540, 8000),
     "q5_k_m": (5690, 8000),
 }
-"""Quantized storage of weights. Blocks: structures of ggml-common.h (llama.cpp); groups of 32 or
-128 with one 16-bit scale. Mixtures: bits per weight that llama-quantize prints for Llama models,
-to about 1 %."""
+"""Quantized storage of weights. Blocks: structures of ggml-common.h (llama.cpp); groups of 32,
+64 or 128 with one 16-bit scale. Mixtures: bits per weight that llama-quantize prints for Llama
+models, to about 1 %."""
 
 
 def storage_bytes(elements: int, dtype: str) -> int:

@@ -26,6 +26,8 @@ Kind = Literal[
     "rope",
     "cache_append",
     "copy",
+    "quantize",
+    "dequantize",
     "sample",
     "top_k",
     "all_reduce",

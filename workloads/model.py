@@ -106,7 +106,7 @@ class Model(BaseModel):
     each (Transformer-XL large).
     `notes` are assumptions that a reader must be told.
 
-    Not modelled: dropout (inference), quantized activations.
+    Not modelled: dropout (inference).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)

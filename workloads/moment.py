@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +26,8 @@ from workloads.shapes import Shape as Shape
 if TYPE_CHECKING:
     import networkx as nx
 
+    from workloads.stored import Sparsity
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -33,12 +35,14 @@ class Tensor:
 
     `bytes` is what this moment touches, which may be a part of the whole (one head's slice, one
     appended position). Weights and caches belong to one instance of a segment; activations and
-    inputs are found by name in the moments and segments that came before.
+    inputs are found by name in the moments and segments that came before. `elements` says how
+    many values these bytes hold, for a transform that stores them otherwise (0: not known).
     """
 
     name: str
     bytes: int
     role: Role
+    elements: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,8 @@ class Moment:
     itself; "whole": no device may have a part of it; empty: nothing). `fused` lists the
     kinds of the moments that a transform merged into this one, in order. `attention` is the call
     that a moment of the group "core" is a step of. `weight_dtype` is the type or format in which
-    the weight of a linear layer is stored (empty: no weight matrix).
+    the weight of a linear layer is stored (empty: no weight matrix), `sparsity` which part of it
+    is not zero; `counts` are those of the dense product.
     """
 
     name: str
@@ -88,6 +93,12 @@ class Moment:
     fused: tuple[Kind, ...] = ()
     attention: AttentionShape | None = None
     weight_dtype: str = ""
+    sparsity: Sparsity | None = None
+
+    @property
+    def effective_macs(self) -> int:
+        """Multiply-accumulates with a weight that is not zero; what a machine does is its own."""
+        return self.counts.macs if self.sparsity is None else self.sparsity.kept(self.counts.macs)
 
     @property
     def read_bytes(self) -> int:

@@ -150,6 +150,10 @@ def _mask_filler(model: Model, step: Step, source: str) -> list[Moment]:
     ]
 
 
+TIED_HEAD = "tied_head"
+"""Group of an output matrix that is the table of token embeddings, hence not shrunk with others."""
+
+
 def head_width(model: Model) -> int:
     """Width of the rows that the last matrix reads."""
     narrow = model.head == "mlm" or model.projection == "tokens"
@@ -191,6 +195,7 @@ def _logits(model: Model, step: Step, rows: int, source: str) -> list[Moment]:
         bias=model.head_bias,
         source=source,
         target=target,
+        group=TIED_HEAD if tied else "",
     )
     if not model.logit_softcap:
         return [matrix]

@@ -68,6 +68,10 @@ def matrix_parameters(model: Model) -> int:
     These are what quantization of the weights shrinks. An output matrix tied to the table of
     token embeddings is the table, hence not among them.
     """
+    if model.depths:
+        last = image_stages(model)[-1].model
+        inside = stage_parameters(model)[1]
+        return inside + _input_matrices(model) + head_matrix_parameters(last)
     total = sum(count * layer_matrices(model, kind) for kind, count in stored_layers(model).items())
     total += _input_matrices(model)
     if model.pooler:
@@ -184,7 +188,9 @@ def layer_matrices(model: Model, kind: LayerKind) -> int:
     if not kind.experts:
         return total + inner * model.hidden * model.intermediate
     each = inner * model.hidden * model.expert_intermediate
-    shared = inner * model.hidden * model.shared_intermediate + model.hidden * model.shared_gate
+    shared = inner * model.hidden * model.shared_intermediate
+    if model.shared_intermediate:
+        shared += model.hidden * model.shared_gate
     return total + model.hidden * model.experts + model.experts * each + shared
 
 

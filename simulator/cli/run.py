@@ -76,7 +76,49 @@ def run(
         str | None, typer.Option(help="Type of the arithmetic  [fp16 on a GPU, fp32 on a CPU]")
     ] = None,
     weight_dtype: Annotated[
-        str | None, typer.Option(help="Type in which weights are stored  [as --dtype]")
+        str | None,
+        typer.Option(help="Storage of weight matrices: int8, int4-g128, q4_0, ...  [as --dtype]"),
+    ] = None,
+    quantize_head: Annotated[
+        bool | None,
+        typer.Option(
+            "--quantize-head/--keep-head",
+            help="--weight-dtype: also the matrix of the logits  [unless it is the embedding]",
+        ),
+    ] = None,
+    dequantize: Annotated[
+        bool, typer.Option("--dequantize", help="Write quantized weights out before each product")
+    ] = False,
+    kv_dtype: Annotated[
+        str | None, typer.Option(help="Format of the KV cache: fp8, int8, int4-g64, q8_0, ...")
+    ] = None,
+    activation_dtype: Annotated[
+        str | None, typer.Option(help="int8 or fp8: quantize what linear layers read, too")
+    ] = None,
+    prune: Annotated[
+        str | None, typer.Option(metavar="2:4", help="Two of every four weights are zero")
+    ] = None,
+    density: Annotated[
+        float | None, typer.Option(help="Part of the weights that is not zero, of all anywhere")
+    ] = None,
+    sparse_format: Annotated[
+        str | None, typer.Option(help="--density: none, bitmap or csr leaves zeros out  [none]")
+    ] = None,
+    prune_heads: Annotated[
+        int | None, typer.Option(help="Remove so many heads of each layer")
+    ] = None,
+    drop_layers: Annotated[
+        str | None, typer.Option(metavar="LAYERS", help="How many (8) or which (3,7 or 20-27)")
+    ] = None,
+    fuse: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Fuse also: qkv, gate_up, attention, epilogue, residual_norm, cache",
+        ),
+    ] = None,
+    no_fuse: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Do not fuse, though the runtime does")
     ] = None,
     threads: Annotated[
         int | None, typer.Option(help="Use so many of the machine's cores  [all]")
@@ -143,6 +185,17 @@ def run(
         context=context,
         dtype=dtype,
         weight_dtype=weight_dtype,
+        quantize_head=quantize_head,
+        dequantize=dequantize,
+        kv_dtype=kv_dtype,
+        activation_dtype=activation_dtype,
+        prune=prune,
+        density=density,
+        sparse_format=sparse_format,
+        prune_heads=prune_heads,
+        drop_layers=drop_layers,
+        fuse=fuse,
+        no_fuse=no_fuse,
         threads=threads,
         probe=probe,
         changes=tuple(changes or ()),

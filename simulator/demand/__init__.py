@@ -42,6 +42,7 @@ def demand_of(moment: Moment, traffic: Traffic, context: Context) -> Demand:
 
 def _call(moment: Moment) -> str:
     """What a framework calls to run it: a product with weights is a module of its own."""
-    if moment.kind == "matmul" and any(tensor.role == "weight" for tensor in moment.reads):
+    weights = moment.weight_dtype or any(tensor.role == "weight" for tensor in moment.reads)
+    if moment.kind == "matmul" and weights:
         return "linear"
     return moment.kind

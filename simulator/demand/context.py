@@ -26,7 +26,7 @@ _WIDER = {
 }
 """Where a machine has no unit for a type, its operands are widened to the next type that it has."""
 
-_ROW_KINDS = ("softmax", "layer_norm", "rms_norm", "embedding", "sample")
+_ROW_KINDS = ("softmax", "layer_norm", "rms_norm", "embedding", "sample", "quantize")
 
 
 def kernel_class(moment: Moment, profile: Profile) -> KernelName:
@@ -98,6 +98,27 @@ class Context:
             if width is not None:
                 return width
         return self.profile.width.vector["fp32"]
+
+    def timed_macs(self, moment: Moment) -> float:
+        """Multiply-accumulates that take time, where some of the weights are zero.
+
+        2:4 takes half as long on a matrix unit that is made for it; other zeros that storage
+        leaves out are skipped by a runtime with kernels for them. Otherwise all are multiplied.
+        """
+        sparsity, macs = moment.sparsity, moment.counts.macs
+        if sparsity is None or sparsity.storage == "none":
+            return macs
+        if sparsity.storage == "2:4":
+            return macs / 2 if self._halves_2_4(moment.dtype) else macs
+        library = self.runtime.library
+        return moment.effective_macs if library is not None and library.skips_zeros else macs
+
+    def _halves_2_4(self, dtype: str) -> bool:
+        width = self.profile.width
+        for candidate in (dtype, *_WIDER.get(dtype, ())):
+            if width.macs_per_cycle(candidate) is not None:
+                return candidate in width.sparse_2_4
+        return False
 
     def vector_per_cycle(self, dtype: str) -> float:
         vector = self.profile.width.vector

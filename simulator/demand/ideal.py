@@ -22,7 +22,7 @@ def ideal_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     cycles = 0.0
     counts = moment.counts
     if counts.macs:
-        cycles += counts.macs / context.macs_per_cycle(moment.dtype)
+        cycles += context.timed_macs(moment) / context.macs_per_cycle(moment.dtype)
     if counts.vector_ops:
         cycles += counts.vector_ops / context.vector_per_cycle(moment.dtype)
     if counts.special_ops:

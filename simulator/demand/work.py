@@ -52,7 +52,11 @@ def arithmetic_core_cycles(
     counts = moment.counts
     cycles = 0.0
     if counts.macs:
-        cycles += counts.macs * share / (context.macs_per_cycle(moment.dtype) * kernel.arithmetic)
+        cycles += (
+            context.timed_macs(moment)
+            * share
+            / (context.macs_per_cycle(moment.dtype) * kernel.arithmetic)
+        )
     if counts.vector_ops:
         vector = context.vector_per_cycle(moment.dtype) * kernel.vector
         cycles += counts.vector_ops * share / vector
@@ -96,7 +100,7 @@ def dot_product_core_cycles(moment: Moment, context: Context, share: float) -> f
     """
     lanes = context.vector_per_cycle("fp32")
     width = lanes * max(1.0, 32 / DTYPE_BITS[moment.dtype])
-    return moment.counts.macs / (min(width, context.macs_per_cycle(moment.dtype)) * share)
+    return context.timed_macs(moment) / (min(width, context.macs_per_cycle(moment.dtype)) * share)
 
 
 def smooth_maximum(a: float, b: float, exponent: float) -> float:

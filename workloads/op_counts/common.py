@@ -14,4 +14,4 @@ def check_positive(**sizes: int) -> None:
 
 def tensor(name: str, elements: int, dtype: str, role: Role = "activation") -> Tensor:
     """`elements` values of a dtype or weight format as a tensor."""
-    return Tensor(name, storage_bytes(elements, dtype), role)
+    return Tensor(name, storage_bytes(elements, dtype), role, elements)

@@ -48,8 +48,8 @@ def expert_linear(
     products = max(1, round(loaded))
 
     def part(suffix: str, elements: int, kind: str) -> Tensor:
-        whole = tensor(f"{name}.{suffix}", experts * elements, kind, "weight")
-        return Tensor(whole.name, max(1, round(whole.bytes * loaded / experts)), "weight")
+        values = max(1, round(experts * elements * loaded / experts))
+        return tensor(f"{name}.{suffix}", values, kind, "weight")
 
     reads = [tensor(source, rows * k, dtype), part("weight", n * k, weight_dtype or dtype)]
     if bias:
@@ -64,4 +64,5 @@ def expert_linear(
         tuple(reads),
         (tensor(target, rows * n, dtype),),
         group=group,
+        weight_dtype=weight_dtype or dtype,
     )

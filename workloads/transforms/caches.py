@@ -20,22 +20,24 @@ def copy_caches(program: Program) -> Program:
 def _copy_in_segment(segment: Segment) -> Segment:
     if not any(m.kind == "cache_append" for m in segment.moments):
         return segment
-    whole: dict[str, int] = {}
+    whole: dict[str, Tensor] = {}
     for moment in segment.moments:
         for tensor in moment.reads:
             if tensor.role == "kv_cache":
-                whole[tensor.name] = max(whole.get(tensor.name, 0), tensor.bytes)
+                known = whole.setdefault(tensor.name, tensor)
+                whole[tensor.name] = max(known, tensor, key=lambda t: t.bytes)
     moments = tuple(_copied(m, whole) for m in segment.moments)
     return Segment(segment.name, moments, segment.edges)
 
 
-def _copied(moment: Moment, whole: dict[str, int]) -> Moment:
+def _copied(moment: Moment, whole: dict[str, Tensor]) -> Moment:
     if moment.kind != "cache_append":
         return moment
     reads, writes = list(moment.reads), []
     for tensor in moment.writes:
-        full = whole.get(tensor.name, tensor.bytes)
-        if full > tensor.bytes:
-            reads.append(Tensor(tensor.name, full - tensor.bytes, "kv_cache"))
-        writes.append(Tensor(tensor.name, full, "kv_cache"))
+        full = whole.get(tensor.name, tensor)
+        if full.bytes > tensor.bytes:
+            old = max(0, full.elements - tensor.elements)
+            reads.append(Tensor(tensor.name, full.bytes - tensor.bytes, "kv_cache", old))
+        writes.append(full)
     return replace(moment, reads=tuple(reads), writes=tuple(writes))

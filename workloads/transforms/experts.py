@@ -13,10 +13,10 @@ from workloads.moment import (
     Moment,
     Program,
     Segment,
-    storage_bytes,
 )
 from workloads.op_counts import collective, loaded_experts
 from workloads.transforms.rewrite import distinct_segments, rewrite
+from workloads.transforms.storage import stored_as
 
 
 def spread_experts(program: Program, ranks: int) -> Program:
@@ -97,11 +97,10 @@ def _on_rank(moment: Moment, router: MatmulShape, ranks: int) -> Moment:
     experts, chosen = router.n, max(1, rows // router.m)
     loaded = loaded_experts(router.m * ranks, experts, chosen) / ranks
     products = max(1, round(loaded))
-    stored = storage_bytes(experts * shape.n * shape.k, moment.weight_dtype or moment.dtype)
+    values = max(1, round(loaded * shape.n * shape.k))
+    stored = stored_as(moment).value_bytes(values, -(-values // shape.k))
     reads = tuple(
-        replace(t, bytes=max(1, round(stored * loaded / experts)))
-        if t.name.endswith(".weight")
-        else t
+        replace(t, bytes=stored, elements=values) if t.name.endswith(".weight") else t
         for t in moment.reads
     )
     return replace(moment, shape=replace(shape, batch=products, m=ceil(rows / products)),
@@ -120,7 +119,8 @@ def _footprint(program: Program, ranks: int) -> Footprint:
         for moment in instance.segment.moments:
             if moment.name.startswith("expert_") and isinstance(moment.shape, MatmulShape):
                 elements = router.shape.n * moment.shape.n * moment.shape.k
-                in_experts += storage_bytes(elements, moment.weight_dtype or moment.dtype)
+                rows = router.shape.n * moment.shape.n
+                in_experts += stored_as(moment).total_bytes(elements, rows, router.shape.n)
     need = program.footprint
     moved = in_experts - -(-in_experts // ranks)
     return Footprint(need.weight_bytes - moved, need.kv_cache_bytes, need.activation_bytes)

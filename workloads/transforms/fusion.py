@@ -35,8 +35,9 @@ class Fusion:
     moment per sequence and head; "batched", one per operation for all heads (as compiled);
     "fused", one for the whole core, whose scores are never stored. `epilogue`: an activation and
     its gating with the matrix product before it. `residual_norm`: a residual sum with the norm
-    that follows it, also across the border of two layers. `cache`: the rotations of queries and
-    keys and the appends to the cache, as one. The default is as compiled.
+    that follows it, also across the border of two layers. Where activations are quantized, the
+    last two do that too for what they write. `cache`: the rotations of queries and keys and the
+    appends to the cache, as one. The default is as compiled.
     """
 
     qkv: bool = False
@@ -72,6 +73,8 @@ def _fuse_segment(segment: Segment, fusion: Fusion, keep: frozenset[str]) -> Seg
         *((fusion.gate_up, partial(_side_by_side, group=group)) for group in _GATE_UP_GROUPS),
         (fusion.epilogue, _epilogues),
         (fusion.residual_norm, _residual_norms),
+        (fusion.residual_norm, partial(_quantizations, kinds=("layer_norm", "rms_norm"))),
+        (fusion.epilogue, partial(_quantizations, kinds=("matmul",))),
         (fusion.cache, _cache_updates),
         (fusion.attention == "fused", _cores),
     ]
@@ -165,6 +168,23 @@ def _sums(moment: Moment) -> bool:
 
 def _norms(moment: Moment) -> bool:
     return moment.kind in ("layer_norm", "rms_norm") and moment.group == "residual_norm"
+
+
+def _quantizations(segment: Segment, kinds: tuple[str, ...]) -> list[Merge]:
+    """Each quantization of rows joins the one moment that writes them, a kernel of one of `kinds`.
+
+    A product only if it has an epilogue already: what follows it is then work on its outputs.
+    """
+    root = list(range(len(segment.moments)))
+    producers = _producers(segment)
+    for position, moment in enumerate(segment.moments):
+        if moment.kind != "quantize" or len(producers[position]) != 1:
+            continue
+        before = segment.moments[producers[position][0]]
+        has_epilogue = any(kind != "matmul" for kind in before.fused)
+        if before.kind in kinds and (before.kind != "matmul" or has_epilogue):
+            root[position] = producers[position][0]
+    return _clusters(segment, root, primary=min)
 
 
 def _cache_updates(segment: Segment) -> list[Merge]:

@@ -117,7 +117,8 @@ def share(total: int, i: int, parts: int) -> int:
 
 
 def _part(tensor: Tensor, i: int, parts: int, name: str) -> Tensor:
-    return Tensor(name, share(tensor.bytes, i, parts), tensor.role)
+    elements = share(tensor.elements, i, parts)
+    return Tensor(name, share(tensor.bytes, i, parts), tensor.role, elements)
 
 
 def _part_of_counts(counts: OperationCounts, i: int, parts: int) -> OperationCounts:

@@ -136,7 +136,12 @@ class _Shard:
         return tensor if atoms is None else self._scaled(tensor, atoms)
 
     def _scaled(self, tensor: Tensor, atoms: int) -> Tensor:
-        return replace(tensor, bytes=self.part.of(tensor.bytes, atoms))
+        of = self.part.of
+        return replace(tensor, bytes=of(tensor.bytes, atoms), elements=of(tensor.elements, atoms))
+
+    def _evenly(self, tensor: Tensor) -> Tensor:
+        of = self.part.evenly
+        return replace(tensor, bytes=of(tensor.bytes), elements=of(tensor.elements))
 
     def _counts(self, moment: Moment, atoms: int) -> OperationCounts:
         counts, of = moment.counts, self.part.of
@@ -150,10 +155,7 @@ class _Shard:
         shape = moment.shape
         if isinstance(shape, MatmulShape) and self._is_whole_expert(moment):
             shape = replace(shape, batch=max(1, self.part.evenly(shape.batch)))
-            reads = tuple(
-                replace(t, bytes=self.part.evenly(t.bytes)) if t.role != "weight" else t
-                for t in reads
-            )
+            reads = tuple(self._evenly(t) if t.role != "weight" else t for t in reads)
         elif isinstance(shape, MatmulShape):
             shape = replace(shape, n=shape.n // atoms * self.part.count(atoms))
         writes = tuple(self._sized(t) for t in moment.writes)
@@ -171,6 +173,8 @@ class _Shard:
         for tensor in moment.reads:
             if tensor.name.endswith(".bias"):
                 reads += [tensor] if first else []
+            elif tensor.name.endswith(".scales"):  # one for each output, of which all have all
+                reads.append(tensor)
             elif tensor.role == "weight":
                 reads.append(self._scaled(tensor, atoms))
             else:
@@ -187,10 +191,7 @@ class _Shard:
 
     def _table(self, moment: Moment) -> Moment:
         """Of the rows that are looked up, those in this rank's part of the table."""
-        reads = tuple(
-            replace(t, bytes=self.part.evenly(t.bytes)) if t.role == "weight" else t
-            for t in moment.reads
-        )
+        reads = tuple(self._evenly(t) if t.role == "weight" else t for t in moment.reads)
         return replace(moment, reads=reads)
 
     def _apart(self, moment: Moment) -> Moment:
@@ -252,7 +253,10 @@ def _rows_of(moment: Moment, part: Part) -> Moment:
         shape = ElementShape(max(1, of(shape.elements)))
 
     def sized(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(t if t.role == "weight" else replace(t, bytes=of(t.bytes)) for t in tensors)
+        return tuple(
+            t if t.role == "weight" else replace(t, bytes=of(t.bytes), elements=of(t.elements))
+            for t in tensors
+        )
 
     return replace(
         moment,
