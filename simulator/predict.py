@@ -7,6 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles import ProfileError, list_profiles, load_profile
+from hardware_profiles.calibrations import shipped
+from hardware_profiles.efficiency import Mode, with_kernels
 from hardware_profiles.variants import with_cores, with_one_socket
 from simulator.demand.collective import collective_demand
 from simulator.fabrics import measured_collective
@@ -15,6 +17,7 @@ from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
     calls_in_a_row,
+    library_of,
     one_socket,
     runtime_of,
     threads_of,
@@ -32,7 +35,6 @@ from workloads.transforms import spread
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hardware_profiles.collectives import Mode
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
     from simulator.run import Run
@@ -49,7 +51,11 @@ class Skip(Exception):  # noqa: N818 - not an error: the case is listed with thi
 
 @dataclass
 class Predictor:
-    """Predicts cases; keeps what cases share (profiles, models) and equal cases' results."""
+    """Predicts cases; keeps what cases share (profiles, models) and equal cases' results.
+
+    `mode`: "calibrated" uses the shipped calibration of a case's machine and library where there is
+    one; "zero-shot" uses nothing that was fitted to a machine with the same die.
+    """
 
     workloads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     mode: Mode = "calibrated"
@@ -82,6 +88,8 @@ class Predictor:
 
     def fitted(self, case: Case) -> bool:
         """Whether what this predicts a case with was fitted to it, so that it tests nothing."""
+        if not case.workload:
+            return self.mode == "calibrated" and case.case_id in _fitted_cases()
         scales = self.scales_of(case)
         return scales is not None and case.case_id in scales.fitted_on
 
@@ -101,6 +109,8 @@ class Predictor:
             raise Skip(f"no weight format {case.weight_dtype!r}")
         profile = _profile(case.hardware)
         threads = threads_of(case.conditions) if profile.kind == "cpu" else 0
+        if profile.kind == "gpu" and (self.mode == "zero-shot" or not case.workload):
+            profile = _kernels(case.hardware, case.dtype, self.mode, library_of(case))
         try:
             runtime = _runtime(self.runtime_of(case)[0])
             if one_socket(case):
@@ -207,6 +217,20 @@ def _profile(name: str) -> Profile:
         return load_profile(name)
     except ProfileError as error:
         raise Skip(str(error)) from error
+
+
+@cache
+def _kernels(hardware: str, dtype: str, mode: Mode, library: str) -> Profile:
+    return with_kernels(_profile(hardware), dtype, mode=mode, library=library)
+
+
+@cache
+def _fitted_cases() -> frozenset[str]:
+    """Every case that a shipped calibration was fitted to."""
+    files = shipped().values()
+    return frozenset(
+        x for file in files for entry in file.calibration.values() for x in entry.fitted
+    )
 
 
 @cache
