@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from simulator.demand import Context, Demand, demand_of
@@ -35,6 +35,55 @@ class Job:
 
 
 MustHold = Literal["everything", "weights"]
+
+_KEPT = 64
+"""Programs that a Reuse keeps; beyond them it starts anew."""
+
+
+@dataclass
+class Reuse:
+    """What runs of the same program on variants of a machine have in common, found once.
+
+    That is the fused and flat program, and where its bytes are, by the capacities of the caches.
+    Give one object to runs one after another. Programs are told apart by identity.
+    """
+
+    _known: dict[tuple[int, bool, Fusion], _Common] = field(default_factory=dict)
+
+    def common(self, program: Program, section: OnDevice) -> _Common:
+        key = (id(program), section.copies_caches, fusion_of(section, program))
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            found = self._known[key] = _Common.of(program, section)
+        return found
+
+
+@dataclass
+class _Common:
+    """A program (kept, so that its identity is no other's), fused, flat, and its traffic."""
+
+    program: Program
+    fused: Program
+    flat: FlatProgram
+    _traffic: dict[Hierarchy, Sequence[Traffic]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, program: Program, section: OnDevice) -> _Common:
+        copied = copy_caches(program) if section.copies_caches else program
+        fused = fuse(copied, fusion_of(section, copied))
+        return cls(program, fused, flatten(fused))
+
+    def traffic(self, levels: Hierarchy, warm: Mapping[str, int] | None) -> Sequence[Traffic]:
+        if warm:
+            return run_traffic(self.fused.instances(), levels, warm)
+        found = self._traffic.get(levels)
+        if found is None:
+            if len(self._traffic) >= _KEPT:
+                self._traffic.clear()
+            found = self._traffic[levels] = run_traffic(self.fused.instances(), levels, {})
+        return found
 
 
 def check_fits(program: Program, profile: Profile, must_hold: MustHold = "everything") -> None:
@@ -80,22 +129,21 @@ def prepare(
     *,
     warm: Mapping[str, int] | None = None,
     must_hold: MustHold = "everything",
+    reuse: Reuse | None = None,
 ) -> Job:
     """Fuse as the runtime does, find where the bytes are, and compute every moment's demand.
 
     `warm`: for roles of tensors, how many times each moment's bytes lie between the last use before
-    the run and the first in it (1: the same moment was just run). Raises
+    the run and the first in it (1: the same moment was just run). `reuse`: see there. Raises
     InputError when the runtime does not run on this kind of machine or the model does not fit.
     """
     section = runtime.on(profile.kind)
     program = with_nodes(program, profile)
-    if section.copies_caches:
-        program = copy_caches(program)
-    fused = fuse(program, fusion_of(section, program))
+    common = (reuse or Reuse()).common(program, section)
+    fused, flat = common.fused, common.flat
     check_fits(fused, profile, must_hold)  # fused attention stores no scores
-    flat = flatten(fused)
     levels = hierarchy(profile)
-    traffic = run_traffic(fused.instances(), levels, warm or {})
+    traffic = common.traffic(levels, warm)
     context = Context(profile, section, levels)
     demands = _demands(flat.moments, traffic, context)
     starts = _pass_starts(fused)
