@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -67,7 +68,8 @@ class _Common:
     program: Program
     fused: Program
     flat: FlatProgram
-    _traffic: dict[Hierarchy, Sequence[Traffic]] = field(default_factory=dict)
+    _traffic: dict[tuple[int, ...], Sequence[Traffic]] = field(default_factory=dict)
+    _distances: list[int] = field(default_factory=list)
 
     @classmethod
     def of(cls, program: Program, section: OnDevice) -> _Common:
@@ -76,14 +78,33 @@ class _Common:
         return cls(program, fused, flatten(fused))
 
     def traffic(self, levels: Hierarchy, warm: Mapping[str, int] | None) -> Sequence[Traffic]:
+        """As run_traffic; capacities between the same reuse distances find everything alike."""
         if warm:
             return run_traffic(self.fused.instances(), levels, warm)
-        found = self._traffic.get(levels)
+        found = self._traffic.get(self._rank(levels))
         if found is None:
             if len(self._traffic) >= _KEPT:
                 self._traffic.clear()
-            found = self._traffic[levels] = run_traffic(self.fused.instances(), levels, {})
+            recording = _Recording(levels.names, levels.capacities)
+            found = run_traffic(self.fused.instances(), recording)
+            self._distances = sorted(recording.distances)
+            self._traffic[self._rank(levels)] = found
         return found
+
+    def _rank(self, levels: Hierarchy) -> tuple[int, ...]:
+        """How many distances each level holds; distances do not depend on capacities."""
+        return tuple(bisect_right(self._distances, capacity) for capacity in levels.capacities)
+
+
+@dataclass(frozen=True)
+class _Recording(Hierarchy):
+    """Levels that remember which distances they were asked about."""
+
+    distances: set[int] = field(default_factory=set)
+
+    def level(self, distance_bytes: int) -> int:
+        self.distances.add(distance_bytes)
+        return super().level(distance_bytes)
 
 
 def check_fits(program: Program, profile: Profile, must_hold: MustHold = "everything") -> None:

@@ -139,10 +139,12 @@ class Study:
 
     def values(self, key: str) -> tuple[Value, ...]:
         """The values that a key takes: all, or the ends of a span."""
+        if key in self.base:
+            return (self.base[key],)
         if self.design == "list":
             return tuple(dict.fromkeys(row[key] for row in self.rows if key in row))
         if key not in self.axes:
-            return (self.base[key],) if key in self.base else ()
+            return ()
         axis = self.axes[key]
         return (axis.at(0), axis.at(1)) if isinstance(axis, Span) else axis
 
