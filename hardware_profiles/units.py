@@ -33,7 +33,7 @@ _LONGEST = 64
 
 @cache
 def _scales(unit: str) -> dict[str, Decimal]:
-    """Every spelling of `unit` that is accepted, with its factor to the base unit; not to be changed."""
+    """Every spelling of `unit` that is accepted, with its factor; not to be changed."""
     if unit in ("s", "J"):
         return {prefix + unit: Decimal(10) ** power for prefix, power in _SMALL.items()}
     scales = {prefix + unit: Decimal(10) ** power for prefix, power in _DECIMAL.items()}

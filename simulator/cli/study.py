@@ -64,7 +64,8 @@ def plot_command(
     y: Annotated[str, typer.Option("-y", metavar="COLUMN", help="As -x; latency_ms, cost, ...")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Picture: .png, .svg or .pdf")],
     by: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Colour of a heatmap, a line for each value")
+        str | None,
+        typer.Option(metavar="COLUMN", help="Colour of a heatmap, a line for each value"),
     ] = None,
     title: Annotated[str, typer.Option(help="Above the picture")] = "",
 ) -> None:
@@ -76,9 +77,7 @@ def plot_command(
 
     found = next((known for known in KINDS if known == kind), None)
     if found is None:
-        raise InputError(
-            f"--kind {shown(kind)}: expected {', '.join(KINDS)}{nearest(kind, KINDS)}"
-        )
+        raise InputError(f"--kind {shown(kind)}: expected {', '.join(KINDS)}{nearest(kind, KINDS)}")
     table = read_results(results)
     note([f"wrote {plot_results(table, out, found, x, y, by=by, title=title)}"])
 
@@ -86,14 +85,17 @@ def plot_command(
 def search_command(
     study: _Description,
     minimize: Annotated[
-        str | None, typer.Option(metavar="FIGURES", help="Such as latency,price; tokens: -throughput")
+        str | None,
+        typer.Option(metavar="FIGURES", help="Such as latency,price; tokens: -throughput"),
     ] = None,
     subject: Annotated[
         list[str] | None, typer.Option(metavar="TARGET", help="Such as ttft_ms<200; repeat it")
     ] = None,
     take: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY", help="The least change of KEY that meets the target; repeat it"),
+        typer.Option(
+            metavar="KEY", help="The least change of KEY that meets the target; repeat it"
+        ),
     ] = None,
     trials: Annotated[int, typer.Option(metavar="N", help="Points to try in all")] = 300,
     seed: Annotated[int, typer.Option(help="Of the search")] = 0,

@@ -196,6 +196,17 @@ def _check_keys(study: Study, where: str) -> None:
         if key in FIELDS:
             for value in study.values(key):
                 _check_type(key, value, types[key], where)
+    _check_conditions(study, where)
+    for key in ("workload", "hardware"):
+        rows_lack = study.design == "list" and not all(key in row for row in study.rows)
+        if key not in study.base and (key not in study.varied or rows_lack):
+            raise InputError(f"{where}: {key} is missing: give it in [base] or let it vary")
+    keys = (*study.base, *study.varied)
+    if {"prompt", "context"} <= set(keys) and study.design != "list":
+        raise InputError(f"{where}: prompt and context: a run has one of them")
+
+
+def _check_conditions(study: Study, where: str) -> None:
     keys = (*study.base, *study.varied)
     for condition in study.where:
         if condition.left not in keys:
@@ -204,12 +215,6 @@ def _check_keys(study: Study, where: str) -> None:
                 f"{where}: where {shown(condition.text)}: {condition.left!r} is no key of this "
                 f"study{near}; it has {', '.join(keys)}"
             )
-    for key in ("workload", "hardware"):
-        rows_lack = study.design == "list" and not all(key in row for row in study.rows)
-        if key not in study.base and (key not in study.varied or rows_lack):
-            raise InputError(f"{where}: {key} is missing: give it in [base] or let it vary")
-    if {"prompt", "context"} <= set(keys) and study.design != "list":
-        raise InputError(f"{where}: prompt and context: a run has one of them")
 
 
 def _check_type(key: str, value: Value, wanted: Any, where: str) -> None:

@@ -66,8 +66,8 @@ def run_study(
 
     What its journal knows already is not run again, so that an interrupted study goes on where it
     was, and a larger one runs what is new. `jobs`: processes, None: one a core. `dask`: the address
-    of a scheduler. Rows are in the order of the points. Points that fail have an `error`; InputError
-    only for the study as a whole.
+    of a scheduler. Rows are in the order of the points. Points that fail have an `error`;
+    InputError only for the study as a whole.
     """
     check_size(study, yes=yes)
     target = check_results(out)
@@ -154,24 +154,26 @@ def _on_cores(inputs: Inputs, chunks: Sequence[Any], count: int) -> Iterator[Fou
 
 
 def _on_dask(inputs: Inputs, chunks: Sequence[Any], address: str) -> Iterator[Found]:
+    from importlib import import_module
+
     try:
-        from distributed import Client, KilledWorker, as_completed
+        distributed: Any = import_module("distributed")
     except ImportError:
         raise InputError(
             "--dask needs distributed: pip install 'transformer-moments[study]'"
         ) from None
     token = os.urandom(8).hex()
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = distributed.Client(address, timeout="10s", set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(f"--dask {address}: no scheduler answers there: {error}") from None
     with client:
         [everywhere] = client.scatter([inputs], broadcast=True)
         futures = [client.submit(on_worker, token, everywhere, c, pure=False) for c in chunks]
         try:
-            for _, found in as_completed(futures, with_results=True):
+            for _, found in distributed.as_completed(futures, with_results=True):
                 yield found
-        except KilledWorker as error:
+        except distributed.KilledWorker as error:
             raise InputError(
                 f"--dask {address}: the same work ended several workers ({error}); what was found "
                 "is kept: run the same study again"

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def pareto_front(
     table: pd.DataFrame, minimize: Sequence[str], maximize: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """The rows of `table` that no other row is at least as good as in all columns and better in one.
+    """The rows of `table` that no other is as good as in all columns and better in one.
 
     Rows without a value in one of them are left out, and of equal rows the first is kept. In the
     order of the first column, best first.

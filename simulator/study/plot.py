@@ -20,6 +20,7 @@ Kind = Literal["heatmap", "lines", "pareto"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _MOST_LINES = 12
+_MOST_TICKS = 12
 _MOST_CELLS = 200
 _LOG_FROM = 8.0
 """Values that span this factor and more are drawn on a log scale."""
@@ -95,13 +96,14 @@ def _heatmap(ran: pd.DataFrame, canvas: Figure, axes: Axes, x: str, y: str, by: 
     axes.set_ylabel(y_label)
     if grid.size <= 120:
         _write_cells(axes, grid, image)
-    canvas.colorbar(image, ax=axes, label=label)
+    canvas.colorbar(image, ax=axes, label=label + _mean_note(cells.groupby(["x", "y"]).size()))
 
 
 def _write_cells(axes: Axes, grid: pd.DataFrame, image: Any) -> None:
+    cells: Any = grid.to_numpy(dtype=float)
     for row in range(grid.shape[0]):
         for column in range(grid.shape[1]):
-            value = float(grid.iat[row, column])
+            value = float(cells[row][column])
             if value == value:  # a cell without a point is not a number
                 dark = float(image.norm(value)) > 0.5
                 ink = "white" if dark else "black"
@@ -123,17 +125,23 @@ def _lines(ran: pd.DataFrame, axes: Axes, x: str, y: str, by: str | None) -> Non
             )
         groups = [(_tick(value), table[keys == value]) for value in _sorted(keys.unique())]
     seen: dict[str, None] = {}
+    note = ""
     for colour, (label, group) in zip(_PALETTE, groups, strict=False):
         line = group.groupby("x").agg(y=("y", "mean"), bound=("bound", "first"))
         axes.plot(line.index, line["y"], color=colour, linewidth=1.6, marker=".", label=label)
-        seen |= _mark_breaks(axes, line)
+        note = note or _mean_note(group.groupby("x").size())
+        if not note:  # a mean of several runs has no one cause
+            seen |= _mark_breaks(axes, line)
     if places is None:
         axes.set_xticks(range(len(names)), [_tick(v) for v in names], rotation=30, ha="right")
     else:
         _scale(axes, "x", places)
+        if len(names) <= _MOST_TICKS:
+            axes.set_xticks(sorted(set(places)), [_tick(v) for v in names])
+            axes.set_xticks([], minor=True)
     _scale(axes, "y", list(table["y"].dropna()))
     axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    axes.set_ylabel(y_label + note)
     axes.grid(visible=True, which="major", color="#e5e5e5", linewidth=0.6)
     for cause in seen:
         axes.plot([], [], "D", color=CAUSE_COLOURS.get(cause, "black"), markeredgecolor="black",
@@ -146,10 +154,11 @@ def _mark_breaks(axes: Axes, line: pd.DataFrame) -> dict[str, None]:
     """A diamond where the cause of most of the latency changes; the causes that come in."""
     found: dict[str, None] = {}
     causes = list(line["bound"])
+    places: Any = [line.index.to_list(), line["y"].to_list()]
     for at in range(1, len(causes)):
         if causes[at] != causes[at - 1]:
             found[causes[at]] = None
-            axes.plot(line.index[at], line["y"].iat[at], "D", markersize=7, zorder=3,
+            axes.plot(places[0][at], places[1][at], "D", markersize=7, zorder=3,
                       color=CAUSE_COLOURS.get(causes[at], "black"),
                       markeredgecolor="black")  # fmt: skip
     return found
@@ -195,8 +204,20 @@ def _number(value: object) -> float | None:
 
 
 def _scale(axes: Axes, which: Literal["x", "y"], values: list[float]) -> None:
+    """Log where values span much; ticks are plain numbers all the same."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     if values and min(values) > 0 and max(values) / min(values) >= _LOG_FROM:
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+
+
+def _mean_note(counts: pd.Series[int]) -> str:
+    """What to add to a label where a value is the mean of several points."""
+    return f", mean of up to {counts.max()} points" if counts.max() > 1 else ""
 
 
 def _sorted(values: Any) -> list[Any]:

@@ -57,7 +57,9 @@ def search(
     """
     objectives = [_objective(text) for text in minimize]
     if not study.varied:
-        raise InputError("a search needs something that varies: give the study a [grid] or [random]")
+        raise InputError(
+            "a search needs something that varies: give the study a [grid] or [random]"
+        )
     if trials < 1:
         raise InputError(f"--trials {trials}: expected a number from 1 on")
     bench, columns = Bench(Inputs.of(study)), [column for column, _ in objectives]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from simulator.output import whole_file
 from simulator.study.bench import FAULT
+from simulator.study.columns import NUMBERS
 from workloads.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -36,17 +37,22 @@ class Journal:
         self._file: TextIO | None = None
 
     def __enter__(self) -> Journal:
-        end = self._read() if self.path.exists() else 0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("r+" if end else "w", encoding="utf-8")
+            self.path.touch()
+            self._file = self.path.open("r+", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from None
+        try:
             self._lock()
+            end = self._read()
             self._file.seek(end)
             self._file.truncate()
             if not end:
                 self._write([json.dumps({_MARK: SCHEMA})])
-        except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from None
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def __exit__(
@@ -128,6 +134,8 @@ def write_results(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str
 
     table = pd.DataFrame.from_records(rows, columns=list(columns))
     for name in table.columns:
+        if name in NUMBERS and table[name].isna().any():
+            table[name] = table[name].astype(float)
         kinds = {type(value) for value in table[name] if value is not None}
         if not kinds <= {int, float} and len(kinds) > 1:  # a parquet column has one type
             table[name] = [None if value is None else str(value) for value in table[name]]

@@ -20,6 +20,9 @@ MOST = 1024.0
 _CLOSE = 1.001
 """Bisection ends when the two ends are this factor apart."""
 
+_TRIED = (1.5, 1.1, 1.01)
+"""Changes that show in which direction a figure helps: the first that is possible."""
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -69,7 +72,8 @@ def least_changes(study: Study, targets: Sequence[Target], keys: Sequence[str]) 
         raise InputError("--take: give one --subject that is to be met, such as tpot_ms<20")
     if study.varied:
         raise InputError(
-            f"--take: starts from one machine, but {', '.join(study.varied)} vary; leave only [base]"
+            f"--take: starts from one machine, but {', '.join(study.varied)} vary; "
+            "leave only [base]"
         )
     bench = Bench(Inputs.of(study))
     return [_Search(study, bench, targets[0], key).found() for key in keys]
@@ -80,7 +84,7 @@ class _Search:
 
     def __init__(self, study: Study, bench: Bench, target: Target, key: str) -> None:
         self._study, self._bench, self._target, self._key = study, bench, target, key
-        self._old, self._write = _figure(study, bench, key)
+        self._old, self._write, self._said = _figure(study, bench, key)
         self._known: dict[float, dict[str, Any]] = {}
         self._last_below = 1.0
 
@@ -90,8 +94,8 @@ class _Search:
             raise InputError(f"--take {self._key}: [base] cannot run as it is: {start['error']}")
         if self._target.met(start):
             return self._taken(1.0)
-        up, down = self._excess(1.5), self._excess(1 / 1.5)
-        if min(up, down) >= self._target.excess(start):
+        now, up, down = self._target.excess(start), self._excess_near(1), self._excess_near(-1)
+        if min(up, down) >= now:
             return self._not(1.0, "this figure has no part in it")
         step = 2.0 if up < down else 0.5
         low, high = 1.0, step
@@ -133,22 +137,37 @@ class _Search:
     def _met(self, factor: float) -> bool:
         return self._target.met(self._figures(factor))
 
-    def _excess(self, factor: float) -> float:
-        return self._target.excess(self._figures(factor))
+    def _excess_near(self, sign: int) -> float:
+        """What is missing a little further on, as far as a machine can be."""
+        for factor in _TRIED:
+            figures = self._figures(factor**sign)
+            if figures["error"] is None:
+                return self._target.excess(figures)
+        return math.inf
 
     def _taken(self, factor: float) -> Taken:
-        after = self._old if factor == 1.0 else self._write(factor)
-        return Taken(self._key, self._target, self._old, after, factor, self._figures(factor))
+        after, figures = self._said(factor), self._figures(factor)
+        return Taken(self._key, self._target, self._old, after, factor, figures)
 
     def _not(self, factor: float, reason: str) -> Taken:
         figures = self._figures(factor)
         return Taken(self._key, self._target, self._old, None, None, figures, reason)
 
 
-def _figure(study: Study, bench: Bench, key: str) -> tuple[str, Callable[[float], str]]:
-    """A figure of the machine or the runtime as it is, in words, and how it is written times f."""
+Write = Callable[[float], str]
+
+
+def _figure(study: Study, bench: Bench, key: str) -> tuple[str, Write, Write]:
+    """A figure of the machine or the runtime: as it is, and, times a factor, written and in words.
+
+    Several figures at once, such as `dispatch`, are spoken of by factors.
+    """
     from hardware_profiles.variants import figure_of
+    from simulator.look import amount_text, seconds_text
     from simulator.runtime_changes import is_runtime_change, runtime_figure_of
+
+    def factor_text(factor: float) -> str:
+        return f"{factor:.6f}x"
 
     prepared = bench.prepared(study.scenario({}))
     old: Any
@@ -156,14 +175,22 @@ def _figure(study: Study, bench: Bench, key: str) -> tuple[str, Callable[[float]
         old, leaf = runtime_figure_of(prepared.runtime.on(prepared.profile.kind), key)
     else:
         old, leaf = figure_of(prepared.profile, key)
-    if leaf is None:  # several figures at once, such as dispatch: by factors
-        return "as it is", lambda factor: f"{factor:.6f}x"
-    if not leaf.is_number or old is None or not old:
+    if leaf is None:
+        return "as it is", factor_text, lambda factor: f"{factor:.4g}x"
+    if not leaf.is_number or not old:
         raise InputError(f"--take {shown(key)}: is no number of this machine that could change")
     if leaf.unit is not None:
-        from hardware_profiles.units import format_quantity
+        unit = leaf.unit
 
-        return format_quantity(old, leaf.unit), lambda factor: f"{factor:.6f}x"
+        def said(factor: float) -> str:
+            value = float(old) * factor
+            return seconds_text(value) if unit == "s" else amount_text(value, unit)
+
+        return said(1.0), factor_text, said
     if leaf.base is int:
-        return str(old), lambda factor: str(max(1, round(old * factor)))
-    return f"{old:g}", lambda factor: f"{old * factor:.7g}"
+
+        def whole(factor: float) -> str:
+            return str(max(1, round(old * factor)))
+
+        return str(old), whole, whole
+    return f"{old:g}", lambda factor: f"{old * factor:.7g}", lambda factor: f"{old * factor:.4g}"
