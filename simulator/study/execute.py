@@ -164,7 +164,7 @@ def _on_dask(inputs: Inputs, chunks: Sequence[Any], address: str) -> Iterator[Fo
         ) from None
     token = os.urandom(8).hex()
     try:
-        client = distributed.Client(address, timeout="10s", set_as_default=False)
+        client = distributed.Client(address, timeout="10s")
     except (OSError, ValueError) as error:
         raise InputError(f"--dask {address}: no scheduler answers there: {error}") from None
     with client:
