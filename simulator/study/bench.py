@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hardware_profiles.errors import ProfileError
 from simulator.study.space import FIELDS
 from workloads.errors import InputError
+from workloads.speculative import LOOKUP
 
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
@@ -58,7 +59,8 @@ class Inputs:
         from workloads import load_workload
 
         profiles = {str(name): load_profile(str(name)) for name in study.values("hardware")}
-        workloads = {str(name): load_workload(str(name)) for name in study.values("workload")}
+        wanted = {str(n) for key in ("workload", "draft") for n in study.values(key)} - {LOOKUP}
+        workloads = {name: load_workload(name) for name in sorted(wanted)}
         names = {str(name) for name in study.values("runtime")}
         names |= {default_runtime(profile.kind) for profile in profiles.values()}
         runtimes = {name: load_runtime(name) for name in sorted(names)}
@@ -83,8 +85,10 @@ class Bench:
         """As Scenario.prepared, the program compiled once for all variants of a machine."""
         from hardware_profiles.variants import with_changes, with_cores
         from simulator.prepare import limit_watts_of
+        from simulator.requests import check_options
         from simulator.runtime_changes import is_runtime_change
 
+        check_options(scenario)
         declared = self._inputs.profiles[scenario.hardware]
         of_machine = [text for text in scenario.changes if not is_runtime_change(text)]
         of_runtime = tuple(text for text in scenario.changes if is_runtime_change(text))
@@ -192,11 +196,14 @@ class Keys:
             "hardware": self._digest("profiles", scenario.hardware),
             "runtime": self._digest("runtimes", runtime),
             "changes": scenario.changes,
+            "draft": self._digest("workloads", scenario.draft),
             "code": self._inputs.code,
         }
         return _hash(json.dumps(said, sort_keys=True))
 
-    def _digest(self, kind: str, name: str) -> str:
+    def _digest(self, kind: str, name: str | None) -> str | None:
+        if name is None or name == LOOKUP:
+            return name
         found = self._digests.get((kind, name))
         if found is None:
             content = getattr(self._inputs, kind)[name]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args
 
 from simulator.scenario import Scenario
 from simulator.study.check import check_study
@@ -186,7 +187,7 @@ def _conditions(value: object, where: str) -> tuple[Where, ...]:
 
 def _check_keys(study: Study, where: str) -> None:
     """Keys are there once, options have values of their type, conditions speak of known keys."""
-    types = get_type_hints(Scenario)
+    types = {field.name: str(field.type) for field in fields(Scenario)}
     for key in study.varied:
         if key in study.base:
             raise InputError(f"{where}: {key} varies and is in [base] too; keep one of them")
@@ -217,13 +218,25 @@ def _check_conditions(study: Study, where: str) -> None:
             )
 
 
-def _check_type(key: str, value: Value, wanted: Any, where: str) -> None:
-    allowed = [t for t in getattr(wanted, "__args__", (wanted,)) if t is not type(None)]
-    fits = any(
-        isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-        for kind in (*allowed, *((int,) if float in allowed else ()))
-    )
-    if not fits:
-        names = {int: "a whole number", str: "a text", bool: "true or false", float: "a number"}
-        expected = " or ".join(names[kind] for kind in allowed)
+_TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
+_WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
+
+
+def _check_type(key: str, value: Value, annotation: str, where: str) -> None:
+    """`annotation` of the field: plain types, None, or the name of a choice among texts."""
+    from workloads.choose import Sampling
+    from workloads.transforms.loading import Origin
+
+    choices = {"Sampling": get_args(Sampling), "Origin": get_args(Origin)}
+    names = [name.strip() for name in annotation.split("|") if name.strip() != "None"]
+    for name in names:
+        if name in choices and value not in choices[name]:
+            raise InputError(
+                f"{where}: {key} = {shown(str(value))}: expected {', '.join(choices[name])}"
+                f"{nearest(str(value), choices[name])}"
+            )
+    kinds = {_TYPES.get(name, str) for name in names}
+    kinds |= {int} if float in kinds else set()
+    if type(value) not in kinds:
+        expected = " or ".join(_WORDS.get(name, "a text") for name in names)
         raise InputError(f"{where}: {key} = {shown(str(value))}: expected {expected}")
