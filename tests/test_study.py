@@ -18,7 +18,7 @@ from tests.test_cli import bad, good
 from workloads.errors import InputError
 
 A100 = "nvidia-a100-sxm4-80gb"
-BASE = {"workload": "gpt2", "hardware": A100, "context": 64, "dtype": "fp16"}
+BASE: dict[str, Any] = {"workload": "gpt2", "hardware": A100, "context": 64, "dtype": "fp16"}
 GRID = {"batch": [1, 2], "dram.bandwidth": ["0.5x", "1x", "2x"]}
 TOML = """
 [base]
