@@ -17,8 +17,13 @@ from tests.test_cli import bad, good
 from workloads.errors import InputError
 
 A100 = "nvidia-a100-sxm4-80gb"
-BASE: dict[str, Any] = {"workload": "gpt2", "hardware": A100, "context": 64, "runtime": "pytorch-cuda-graphs",
-        "dtype": "fp16"}  # fmt: skip
+BASE: dict[str, Any] = {
+    "workload": "gpt2",
+    "hardware": A100,
+    "context": 64,
+    "runtime": "pytorch-cuda-graphs",
+    "dtype": "fp16",
+}
 GRID = {"batch": [1, 2, 4, 8], "dram.bandwidth": ["1x", "2x", "4x"]}
 SPACE = {"samples": 1, "batch": {"from": 1, "to": 64},
          "dram.bandwidth": {"from": "0.5x", "to": "4x", "scale": "log"}}  # fmt: skip
