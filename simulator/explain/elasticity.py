@@ -3,6 +3,8 @@
 The elasticity is d ln(latency) / d ln(parameter), from two simulations a percent above and below.
 -1: twice the parameter halves the time; 0: it does not matter. Where it has halved, what the
 parameter speeds up no longer takes most of the time that it took: the next bottleneck takes over.
+A capacity acts in steps, as one tensor more fits: its elasticity is taken from half to twice of it,
+and it has no break-even. Without end the vector lanes do the work of the matrix unit, too.
 """
 
 from __future__ import annotations
@@ -78,6 +80,8 @@ def elasticity(again: Resimulation, parameter: Parameter, factor: Fraction) -> f
 
 
 def _around(parameter: Parameter, factor: Fraction) -> tuple[Fraction, Fraction]:
+    if parameter.in_steps:
+        return factor / 2, factor * 2
     if parameter.count is None:
         return factor * (1 - _STEP), factor * (1 + _STEP)
     count = round(parameter.count * factor)
@@ -118,7 +122,7 @@ def _whole(parameter: Parameter, factor: Fraction) -> Fraction:
 def _break_even(again: Resimulation, parameter: Parameter, here: float) -> float | None:
     """The factor at which the elasticity is half of `here`, the first one in steps of two."""
     better = here if parameter.less_is_better else -here
-    if better < _NOTICEABLE:
+    if better < _NOTICEABLE or parameter.in_steps:
         return None
 
     def halved(steps: Fraction) -> bool:

@@ -171,12 +171,13 @@ def _profile(a: Profile, b: Profile, tables: set[str]) -> Profile:
     kernels = of("kernels")
     return a.model_copy(
         update={
-            "name": a.name if not tables else f"{a.name}/{b.name}",
+            "name": of("links").name,  # by which what was measured of its links is found
             "kind": kernels.kind,
             "kernels": kernels.kernels,
             "cores": of("cores").cores,
             "clock": of("clock").clock,
             "power": of("clock").power,
+            "process": of("clock").process,
             "width": width,
             "memory": {**caches, "dram": of("dram").memory["dram"]},
             "efficiency": _kernels(kernels),

@@ -42,6 +42,11 @@ class Parameter:
     count: int | None = None
 
     @property
+    def in_steps(self) -> bool:
+        """A capacity: a tensor fits or it does not, and between two such points nothing changes."""
+        return self.key.endswith(".capacity")
+
+    @property
     def limit(self) -> Fraction:
         """The factor furthest in the direction of a better machine that is tried."""
         if self.count is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log10
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,9 @@ def draw_roofline(run: Run, found: Roofline, path: str | Path) -> Path:
     right = max(right, 4 * highest / min(slopes))
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xlim(left, right)
+    lowest = min((p.flops_per_s for p in found.points), default=highest / 100)
+    axes.set_ylim(lowest / 4, highest * 20)
     _draw_roofs(axes, found, left, right)
     drawn = []
     for stage in STAGES:
@@ -121,13 +125,7 @@ def draw_roofline(run: Run, found: Roofline, path: str | Path) -> Path:
             drawn.append(stage)
     for stage in drawn:
         axes.scatter([], [], s=40, color=STAGE_COLOURS[stage], label=stage.replace("_", " "))
-    for point in found.points[:_NAMED_POINTS]:
-        name = point.name.split("/", 1)[1] if point.name.count("/") > 1 else point.name
-        axes.annotate(f"{name} {point.time_share:.0%}", (point.intensity, point.flops_per_s),
-                      fontsize=6.5, xytext=(6, -9), textcoords="offset points")  # fmt: skip
-    axes.set_xlim(left, right)
-    lowest = min((p.flops_per_s for p in found.points), default=highest / 100)
-    axes.set_ylim(lowest / 4, highest * 3)
+    _name_points(axes, found)
     axes.set_xlabel("FLOP per byte moved (from any level beyond L1)")
     axes.set_ylabel("FLOP/s from issue to retirement")
     axes.legend(fontsize=7.5, frameon=False, loc="lower right",
@@ -137,6 +135,25 @@ def draw_roofline(run: Run, found: Roofline, path: str | Path) -> Path:
     return _saved(figure, path)
 
 
+def _name_points(axes: Axes, found: Roofline) -> None:
+    """The points with most of the time get numbers, and the numbers names in the empty corner.
+
+    Points that lie on one another share the place of their numbers.
+    """
+    places: dict[tuple[int, int], list[int]] = {}
+    lines = []
+    for number, point in enumerate(found.points[:_NAMED_POINTS], 1):
+        key = (round(12 * log10(point.intensity)), round(12 * log10(point.flops_per_s)))
+        places.setdefault(key, []).append(number)
+        lines.append(f"{number}  {point.name} {point.time_share:.0%}")
+    for numbers in places.values():
+        point = found.points[numbers[0] - 1]
+        axes.annotate(",".join(map(str, numbers)), (point.intensity, point.flops_per_s),
+                      fontsize=8, fontweight="bold", xytext=(0, -15), ha="center",
+                      textcoords="offset points")  # fmt: skip
+    axes.text(0.015, 0.985, "\n".join(lines), transform=axes.transAxes, fontsize=7, va="top")
+
+
 def _draw_roofs(axes: Axes, found: Roofline, left: float, right: float) -> None:
     highest = max(found.roofs.flops_per_s.values(), default=1.0)
     levels = sorted(found.roofs.bytes_per_s.items(), key=lambda item: item[1])
@@ -144,9 +161,10 @@ def _draw_roofs(axes: Axes, found: Roofline, left: float, right: float) -> None:
         ridge = highest / rate
         colour = _ROOF_COLOURS[min(i, 2)]
         axes.plot((left, ridge), (rate * left, highest), color=colour, linewidth=1.1, zorder=1)
-        x = left * 1.6
+        x = left * 1.3
         axes.annotate(f"{name} {amount_text(rate, 'B/s')}", (x, rate * x), fontsize=7, color=colour,
-                      xytext=(0, 4), textcoords="offset points")  # fmt: skip
+                      xytext=(0, 2), textcoords="offset points", rotation=45,  # in data: slope 1
+                      rotation_mode="anchor", transform_rotates_text=True)  # fmt: skip
     fastest = max(found.roofs.bytes_per_s.values())
     for name, rate in found.roofs.flops_per_s.items():
         style = "-" if name.endswith("matrix") else "--"

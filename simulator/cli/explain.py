@@ -1,0 +1,158 @@
+"""The command `moments explain`: why a run takes so long, or why one machine beats another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from simulator.cli.import_model import sizes
+
+if TYPE_CHECKING:
+    from simulator.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """What to draw and to write; `json` may be "-" for stdout."""
+
+    tornado: Path | None
+    roofline: Path | None
+    waterfall: Path | None
+    json: str | None
+
+    def check(self, differs: bool) -> None:
+        """InputError for pictures of the other form, and for what could only fail at the end."""
+        from simulator.look import check_picture
+        from simulator.output import check_target
+        from workloads.errors import InputError
+
+        if differs and (self.tornado or self.roofline):
+            raise InputError("--tornado and --roofline show one run; --against has a --waterfall")
+        if self.waterfall is not None and not differs:
+            raise InputError("--waterfall shows a difference; give --against or --against-runtime")
+        pictures = [p for p in (self.tornado, self.roofline, self.waterfall) if p is not None]
+        files = [*map(str, pictures), *([self.json] if self.json not in (None, "-") else [])]
+        for i, path in enumerate(files):
+            if path in files[:i]:
+                raise InputError(f"{path}: given for two outputs; each needs a file of its own")
+            check_target(str(path))
+        for path in pictures:
+            check_picture(path)
+
+
+def explain(
+    workload: Annotated[str, typer.Argument(help="As for moments run")],
+    on: Annotated[str, typer.Option("--on", metavar="HARDWARE", help="As for moments run")],
+    against: Annotated[
+        str | None, typer.Option(metavar="HARDWARE", help="Explain the difference to this machine")
+    ] = None,
+    runtime: Annotated[str | None, typer.Option(help="The software stack")] = None,
+    against_runtime: Annotated[
+        str | None, typer.Option(metavar="RUNTIME", help="Explain the difference to this software")
+    ] = None,
+    prompt: Annotated[int | None, typer.Option(help="Tokens to read, a sequence")] = None,
+    context: Annotated[int | None, typer.Option(help="Cached tokens instead of a prompt")] = None,
+    batch: Annotated[int, typer.Option(help="Sequences side by side")] = 1,
+    generate: Annotated[int, typer.Option(help="Tokens to generate, a sequence")] = 0,
+    dtype: Annotated[str | None, typer.Option(help="Type of the arithmetic")] = None,
+    weight_dtype: Annotated[str | None, typer.Option(help="Type of stored weights")] = None,
+    threads: Annotated[int | None, typer.Option(help="Use so many of the machine's cores")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a figure, of both machines"),
+    ] = None,
+    tensor_parallel: Annotated[int, typer.Option(help="Devices that share each product")] = 1,
+    pipeline_parallel: Annotated[
+        int, typer.Option(help="Devices that have the layers one after another")
+    ] = 1,
+    tornado: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw half and twice of each parameter")
+    ] = None,
+    roofline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw every moment below the roofs")
+    ] = None,
+    waterfall: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the difference by its parts")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the figures; - prints them instead")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe/--no-probe", help="Measure the host (some seconds, once)")
+    ] = True,
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SIZE", help="Size of an open axis of an .onnx file; repeat it"),
+    ] = None,
+) -> None:
+    """Explain what a run of a WORKLOAD is sensitive to, or why another machine is faster."""
+    from simulator.scenario import Scenario
+
+    differs = against is not None or against_runtime is not None
+    outputs = _Outputs(tornado, roofline, waterfall, json)
+    outputs.check(differs)
+    scenario = Scenario(
+        workload, on, runtime=runtime, prompt=prompt, batch=batch, generate=generate,
+        context=context, dtype=dtype, weight_dtype=weight_dtype, threads=threads, probe=probe,
+        changes=tuple(changes or ()), tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel, dims=sizes(dim) if dim else None,
+    )  # fmt: skip
+    if differs:
+        _explain_difference(scenario, against, against_runtime, outputs)
+    else:
+        _explain_run(scenario, outputs)
+
+
+def _explain_run(scenario: Scenario, outputs: _Outputs) -> None:
+    from simulator.cli.console import note, progress_bar, show, show_json, write_json
+    from simulator.explain.critical_path import critical_path
+    from simulator.explain.elasticity import sensitivities
+    from simulator.explain.plots import draw_roofline, draw_tornado
+    from simulator.explain.roofline import roofline
+    from simulator.explain.views import sensitivity_json, sensitivity_table
+
+    prepared = scenario.prepared(progress=lambda line: note([line]))
+    result = prepared.run()
+    with progress_bar("simulating") as progress:
+        found = sensitivities(prepared, result, progress)
+    path, points, notes = critical_path(result), roofline(result), list(prepared.notes)
+    if result.clock_share < 1:
+        held = f"the power limit holds the clock at {result.clock_share:.0%}; it is kept there"
+        notes.append(f"{held} in every what-if, so 'clock' is the one that the board runs at")
+    note(f"note: {line}" for line in notes)
+    if outputs.json == "-":
+        show_json(sensitivity_json(result, found, path, points, notes))
+    else:
+        show(sensitivity_table(result, found, path))
+    if outputs.tornado is not None:
+        note([f"wrote {draw_tornado(result, found, outputs.tornado)}"])
+    if outputs.roofline is not None:
+        note([f"wrote {draw_roofline(result, points, outputs.roofline)}"])
+    if outputs.json is not None and outputs.json != "-":
+        data = sensitivity_json(result, found, path, points, notes)
+        note([f"wrote {write_json(outputs.json, data)}"])
+
+
+def _explain_difference(
+    scenario: Scenario, against: str | None, against_runtime: str | None, outputs: _Outputs
+) -> None:
+    from simulator.cli.console import note, progress_bar, show, show_json, write_json
+    from simulator.explain.difference import both_prepared, explain_difference
+    from simulator.explain.plots import draw_waterfall
+    from simulator.explain.views import difference_json, difference_table
+
+    pair = both_prepared(scenario, against, against_runtime)
+    with progress_bar("simulating hybrids") as progress:
+        found = explain_difference(*pair, progress)
+    note(f"note: {line}" for line in found.notes)
+    if outputs.json == "-":
+        show_json(difference_json(found))
+    else:
+        show(difference_table(found))
+    if outputs.waterfall is not None:
+        note([f"wrote {draw_waterfall(found, outputs.waterfall)}"])
+    if outputs.json is not None and outputs.json != "-":
+        note([f"wrote {write_json(outputs.json, difference_json(found))}"])
