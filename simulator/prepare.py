@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
     from simulator.runtime import Runtime
+    from simulator.scheduling import Schedule
     from workloads.model import Model
     from workloads.moment import Program
 
@@ -21,7 +22,7 @@ _PROMPT = 128
 """Tokens to read where nothing is said."""
 
 _OF_NO_SHAPE = ("runtime", "threads", "probe", "dims", "stretch", "changes", "power_cap", "fuse",
-                "no_fuse")  # fmt: skip
+                "no_fuse", "policy", "cores_per_moment")  # fmt: skip
 """What may be said of an imported program too, besides the workload and the machine."""
 
 
@@ -43,6 +44,7 @@ class Prepared:
     changes: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     limit_watts: float | None = None
+    schedule: Schedule | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -57,7 +59,13 @@ class Prepared:
         from simulator.run import simulate
 
         def at(share: float | None) -> Run:
-            return simulate(self.program, self.profile, self.runtime, clock_share=share)
+            return simulate(
+                self.program,
+                self.profile,
+                self.runtime,
+                clock_share=share,
+                schedule=self.schedule,
+            )
 
         return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)
 

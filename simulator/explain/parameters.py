@@ -115,7 +115,13 @@ class Resimulation:
             runtime = with_runtime_changes(runtime, profile.kind, [text])
         else:
             profile = with_changes(profile, [text], checked=False)
-        return simulate(prepared.program, profile, runtime, clock_share=self._share)
+        return simulate(
+            prepared.program,
+            profile,
+            runtime,
+            clock_share=self._share,
+            schedule=prepared.schedule,
+        )
 
     def latency_s(self, parameter: Parameter, factor: Fraction) -> float:
         key = (parameter.key, factor)

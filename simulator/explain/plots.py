@@ -158,20 +158,15 @@ def _draw_roofs(axes: Axes, found: Roofline, left: float, right: float) -> None:
     highest = max(found.roofs.flops_per_s.values(), default=1.0)
     levels = sorted(found.roofs.bytes_per_s.items(), key=lambda item: item[1])
     for i, (name, rate) in enumerate(levels):
-        ridge = highest / rate
-        colour = _ROOF_COLOURS[min(i, 2)]
-        axes.plot((left, ridge), (rate * left, highest), color=colour, linewidth=1.1, zorder=1)
-        x = left * 1.3
-        axes.annotate(f"{name} {amount_text(rate, 'B/s')}", (x, rate * x), fontsize=7, color=colour,
-                      xytext=(0, 2), textcoords="offset points", rotation=45,  # in data: slope 1
-                      rotation_mode="anchor", transform_rotates_text=True)  # fmt: skip
+        axes.plot((left, highest / rate), (rate * left, highest), linewidth=1.3, zorder=1,
+                  color=_ROOF_COLOURS[min(i, 2)], label=f"{name} {amount_text(rate, 'B/s')}")  # fmt: skip
     fastest = max(found.roofs.bytes_per_s.values())
     for name, rate in found.roofs.flops_per_s.items():
         style = "-" if name.endswith("matrix") else "--"
         axes.plot((rate / fastest, right), (rate, rate), color="#222222", linewidth=1.1,
                   linestyle=style, zorder=1)  # fmt: skip
-        axes.annotate(f"{name} {amount_text(rate, 'FLOP/s')}", (right, rate), fontsize=7, ha="right",
-                      xytext=(-4, 3), textcoords="offset points")  # fmt: skip
+        axes.annotate(f"{name} {amount_text(rate, 'FLOP/s')}", (rate / fastest, rate), fontsize=7,
+                      ha="right", va="center", xytext=(-6, 0), textcoords="offset points")  # fmt: skip
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
