@@ -47,7 +47,7 @@ def simulate(
     cache at the start, see simulator.machine.prepare; `must_hold`: what has to fit in memory.
     `clock_share`: of the machine's clocks, for a board whose power limit holds them down; None: all
     of them, or what the limit leaves, see simulator.power.default_limit_watts.
-    `schedule`: in which order ready moments are issued, on how many cores; None: as the runtime does.
+    `schedule`: in which order moments are issued, on how many cores; None: as the runtime does.
     Raises InputError for a graph with a cycle, a runtime that is unknown or does not run on this
     kind of machine, and a model that does not fit.
     """

@@ -160,7 +160,7 @@ class Lanes:
 
 
 def lanes(job: Job, count: int) -> Lanes:
-    """`count` queues that each keep graph order, as edges from a moment to the next in its queue."""
+    """`count` queues that keep graph order, as edges from a moment to the next in its queue."""
     flat = job.flat
     work = _alone(job.demands, job.plan)
     predecessors = queued(flat.predecessors, work, count)
@@ -256,12 +256,16 @@ class ScheduleBounds:
     graham_cycles: int
     at_once: int
     holds: bool
+    of_list: bool = True
+    """Whether the run is a list schedule at all, and not one by one or in queues."""
 
 
 def schedule_bounds(run: Run) -> ScheduleBounds:
     """The bounds of a run's moments with the cores that its schedule gives them."""
     job = run.job
-    return bounds_of(job.flat.predecessors, job.demands, job.plan)
+    bounds = bounds_of(job.flat.predecessors, job.demands, job.plan)
+    of_list = job.plan.policy == "dataflow" and job.order is None
+    return replace(bounds, of_list=of_list, holds=bounds.holds and of_list)
 
 
 def bounds_of(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,15 +23,15 @@ class _Outputs:
     waterfall: Path | None
     json: str | None
 
-    def check(self, differs: bool) -> None:
-        """InputError for pictures of the other form, and for what could only fail at the end."""
+    def check(self, form: Literal["run", "difference", "policies"]) -> None:
+        """InputError for pictures of another form, and for what could only fail at the end."""
         from simulator.look import check_picture
         from simulator.output import check_target
         from workloads.errors import InputError
 
-        if differs and (self.tornado or self.roofline):
-            raise InputError("--tornado and --roofline show one run; --against has a --waterfall")
-        if self.waterfall is not None and not differs:
+        if form != "run" and (self.tornado or self.roofline):
+            raise InputError("--tornado and --roofline show one run, without --against, --policies")
+        if form != "difference" and self.waterfall is not None:
             raise InputError("--waterfall shows a difference; give --against or --against-runtime")
         pictures = [p for p in (self.tornado, self.roofline, self.waterfall) if p is not None]
         files = [*map(str, pictures), *([self.json] if self.json not in (None, "-") else [])]
@@ -39,8 +39,8 @@ class _Outputs:
             if path in files[:i]:
                 raise InputError(f"{path}: given for two outputs; each needs a file of its own")
             check_target(str(path))
-        for path in pictures:
-            check_picture(path)
+        for picture in pictures:
+            check_picture(picture)
 
 
 def explain(
@@ -68,6 +68,13 @@ def explain(
     pipeline_parallel: Annotated[
         int, typer.Option(help="Devices that have the layers one after another")
     ] = 1,
+    policy: Annotated[str | None, typer.Option(help="Order of ready moments")] = None,
+    cores_per_moment: Annotated[
+        int | None, typer.Option(help="Moments side by side, on at most so many cores each")
+    ] = None,
+    policies: Annotated[
+        bool, typer.Option("--policies", help="Compare all policies, instead of parameters")
+    ] = False,
     tornado: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw half and twice of each parameter")
     ] = None,
@@ -90,17 +97,24 @@ def explain(
 ) -> None:
     """Explain what a run of a WORKLOAD is sensitive to, or why another machine is faster."""
     from simulator.scenario import Scenario
+    from workloads.errors import InputError
 
     differs = against is not None or against_runtime is not None
     outputs = _Outputs(tornado, roofline, waterfall, json)
-    outputs.check(differs)
+    outputs.check("policies" if policies else "difference" if differs else "run")
+    if policies and (differs or policy is not None):
+        raise InputError("--policies compares all of them on one machine; leave out --policy, "
+                         "--against and --against-runtime")  # fmt: skip
     scenario = Scenario(
         workload, on, runtime=runtime, prompt=prompt, batch=batch, generate=generate,
         context=context, dtype=dtype, weight_dtype=weight_dtype, threads=threads, probe=probe,
         changes=tuple(changes or ()), tensor_parallel=tensor_parallel,
         pipeline_parallel=pipeline_parallel, dims=sizes(dim) if dim else None,
+        policy=policy, cores_per_moment=cores_per_moment,
     )  # fmt: skip
-    if differs:
+    if policies:
+        _explain_policies(scenario, outputs)
+    elif differs:
         _explain_difference(scenario, against, against_runtime, outputs)
     else:
         _explain_run(scenario, outputs)
@@ -156,3 +170,19 @@ def _explain_difference(
         note([f"wrote {draw_waterfall(found, outputs.waterfall)}"])
     if outputs.json is not None and outputs.json != "-":
         note([f"wrote {write_json(outputs.json, difference_json(found))}"])
+
+
+def _explain_policies(scenario: Scenario, outputs: _Outputs) -> None:
+    from simulator.cli.console import note, show, show_json, write_json
+    from simulator.explain.policies import policy_runs
+    from simulator.explain.views import policy_json, policy_table
+
+    prepared = replace(scenario, cores_per_moment=None).prepared()
+    found = policy_runs(prepared, scenario.cores_per_moment)
+    note(f"note: {line}" for line in prepared.notes)
+    if outputs.json == "-":
+        show_json(policy_json(found))
+    else:
+        show(policy_table(found))
+    if outputs.json is not None and outputs.json != "-":
+        note([f"wrote {write_json(outputs.json, policy_json(found))}"])

@@ -152,5 +152,7 @@ class _Walk:
             # the host waited for a retirement; its own clock rounds the start up to a whole cycle
             ended = self._ended_by(begin, index)
             begin = trace.retired[ended] if ended >= 0 else 0
-            found.append(Step(index, "dispatch", begin, end, "dependency" if ended >= 0 else "start"))
+            found.append(
+                Step(index, "dispatch", begin, end, "dependency" if ended >= 0 else "start")
+            )
             return ended, begin

@@ -41,9 +41,16 @@ def draw_tornado(run: Run, found: Sequence[Sensitivity], path: str | Path) -> Pa
             axes.barh(row, (latency - base) / size, left=base / size, color=colour, height=0.62)
             if abs(latency - base) > _SMALLEST_SHARE * base:
                 left = latency < base
-                axes.annotate(f"x{factor:g}", (latency / size, row), fontsize=7, va="center",
-                              ha="right" if left else "left", color=_PLAIN,
-                              xytext=(-3 if left else 3, 0), textcoords="offset points")  # fmt: skip
+                axes.annotate(
+                    f"x{factor:g}",
+                    (latency / size, row),
+                    fontsize=7,
+                    va="center",
+                    ha="right" if left else "left",
+                    color=_PLAIN,
+                    xytext=(-3 if left else 3, 0),
+                    textcoords="offset points",
+                )
     names = [f"{s.parameter.name} ({s.elasticity:+.2f})" for s in reversed(shown)]
     axes.set_yticks(range(len(shown)), names, fontsize=8)
     axes.axvline(base / size, color="#222222", linewidth=1)
@@ -66,7 +73,9 @@ def draw_waterfall(found: Difference, path: str | Path) -> Path:
         value = float(part.value_s)
         colour = _BETTER if value < 0 else _WORSE
         axes.bar(column, value / size, bottom=level / size, color=colour, width=0.66)
-        axes.plot((column - 1.33, column + 0.33), (level / size,) * 2, color="#999999", linewidth=0.7)
+        axes.plot(
+            (column - 1.33, column + 0.33), (level / size,) * 2, color="#999999", linewidth=0.7
+        )
         top = max(level, level + value) / size
         _above(axes, column, top, f"{'+' if value >= 0 else '-'}{seconds_text(abs(value))}")
         level += value
@@ -158,15 +167,28 @@ def _draw_roofs(axes: Axes, found: Roofline, left: float, right: float) -> None:
     highest = max(found.roofs.flops_per_s.values(), default=1.0)
     levels = sorted(found.roofs.bytes_per_s.items(), key=lambda item: item[1])
     for i, (name, rate) in enumerate(levels):
-        axes.plot((left, highest / rate), (rate * left, highest), linewidth=1.3, zorder=1,
-                  color=_ROOF_COLOURS[min(i, 2)], label=f"{name} {amount_text(rate, 'B/s')}")  # fmt: skip
+        axes.plot(
+            (left, highest / rate),
+            (rate * left, highest),
+            linewidth=1.3,
+            zorder=1,
+            color=_ROOF_COLOURS[min(i, 2)],
+            label=f"{name} {amount_text(rate, 'B/s')}",
+        )
     fastest = max(found.roofs.bytes_per_s.values())
     for name, rate in found.roofs.flops_per_s.items():
         style = "-" if name.endswith("matrix") else "--"
         axes.plot((rate / fastest, right), (rate, rate), color="#222222", linewidth=1.1,
                   linestyle=style, zorder=1)  # fmt: skip
-        axes.annotate(f"{name} {amount_text(rate, 'FLOP/s')}", (rate / fastest, rate), fontsize=7,
-                      ha="right", va="center", xytext=(-6, 0), textcoords="offset points")  # fmt: skip
+        axes.annotate(
+            f"{name} {amount_text(rate, 'FLOP/s')}",
+            (rate / fastest, rate),
+            fontsize=7,
+            ha="right",
+            va="center",
+            xytext=(-6, 0),
+            textcoords="offset points",
+        )
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

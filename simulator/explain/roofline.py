@@ -98,7 +98,9 @@ def _roofs(run: Run, dtypes: list[str]) -> Roofs:
     flops: dict[str, float] = {}
     for unit in ("matrix", "vector"):
         widths = getattr(profile.width, unit)
-        flops |= {f"{dtype} {unit}": 2 * widths[dtype] * per_s for dtype in dtypes if dtype in widths}
+        flops |= {
+            f"{dtype} {unit}": 2 * widths[dtype] * per_s for dtype in dtypes if dtype in widths
+        }
     levels = {
         "DRAM" if name == "dram" else name.upper(): float(level.bandwidth_bytes_per_s)
         for name, level in profile.memory.items()

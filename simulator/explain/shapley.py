@@ -17,7 +17,9 @@ Coalition = frozenset[int]
 def coalitions(count: int) -> list[Coalition]:
     """All sets of `count` changes, 2^count of them, the smaller ones first."""
     return [
-        frozenset(chosen) for size in range(count + 1) for chosen in combinations(range(count), size)
+        frozenset(chosen)
+        for size in range(count + 1)
+        for chosen in combinations(range(count), size)
     ]
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simulator.explain.critical_path import CriticalPath
     from simulator.explain.difference import Difference
     from simulator.explain.elasticity import Sensitivity
+    from simulator.explain.policies import PolicyRun
     from simulator.explain.roofline import Roofline
     from simulator.run import Run
 
@@ -29,9 +30,7 @@ _WAITS = {
 }
 
 
-def sensitivity_table(
-    run: Run, found: Sequence[Sensitivity], path: CriticalPath
-) -> RenderableType:
+def sensitivity_table(run: Run, found: Sequence[Sensitivity], path: CriticalPath) -> RenderableType:
     """What each parameter is to the latency, then the critical path by stage and kind."""
     title = Text(f"{run.program.workload}  ", style="bold")
     title.append(f"{request_text(run.program)}, runtime {run.runtime.name}\n", style="default")
@@ -90,6 +89,55 @@ def _shares(cycles: Mapping[str, int], total: int) -> str:
     return ", ".join(
         f"{name.replace('_', ' ')} {share_text(n / total)}" for name, n in cycles.items() if n
     )
+
+
+def policy_table(found: Sequence[PolicyRun]) -> RenderableType:
+    """A row for each policy, with the bounds of its moments beside."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="cyan")
+    table.add_column("policy")
+    for heading in ("latency", "against", "never below", "at once", "list schedules at most"):
+        table.add_column(heading, justify="right")
+    base = found[0].run.latency_s
+    for one in found:
+        bounds, seconds = one.bounds, one.run.trace.seconds
+        graham = "-"
+        if bounds.of_list:
+            graham = seconds_text(seconds(bounds.graham_cycles)) + ("" if bounds.holds else " (*)")
+        table.add_row(
+            one.name or "as the runtime does",
+            seconds_text(one.run.latency_s),
+            f"{one.run.latency_s / base - 1:+.1%}",
+            seconds_text(seconds(bounds.lower_cycles)),
+            str(bounds.at_once),
+            graham,
+        )
+    lines: list[RenderableType] = [Text("policies", style="bold cyan"), table]
+    if any(one.bounds.of_list and not one.bounds.holds for one in found):
+        lines.append(
+            Text(
+                "(*) Graham's bound, work / m + (1 - 1/m) critical path; no guarantee "
+                "here, where moments share the memory or wait for a host",
+                style="dim",
+            )
+        )
+    return Group(*lines)
+
+
+def policy_json(found: Sequence[PolicyRun]) -> list[dict[str, Any]]:
+    """All of it as plain data."""
+    return [
+        {
+            "policy": one.name,
+            "latency_s": one.run.latency_s,
+            "cycles": one.run.cycles,
+            "lower_cycles": one.bounds.lower_cycles,
+            "graham_cycles": one.bounds.graham_cycles,
+            "graham_holds": one.bounds.holds,
+            "list_schedule": one.bounds.of_list,
+            "at_once": one.bounds.at_once,
+        }
+        for one in found
+    ]
 
 
 def sensitivity_json(
@@ -161,7 +209,9 @@ def difference_table(found: Difference) -> RenderableType:
                       _signed(float(part.alone_s)), _signed(float(part.last_s)))  # fmt: skip
     table.add_row(second, seconds_text(float(found.after_s)), f"{found.after_ps:,}", "", "", "")
     quotient = float(found.before_s / found.after_s)
-    speed = f"{quotient:.3g} times as fast" if quotient >= 1 else f"{1 / quotient:.3g} times as slow"
+    speed = (
+        f"{quotient:.3g} times as fast" if quotient >= 1 else f"{1 / quotient:.3g} times as slow"
+    )
     title = Text(f"{found.workload}: {second} is {speed} as {first}", style="bold")
     foot = f"Shapley values of {found.simulations} simulated hybrids; they add up exactly"
     return Group(title, "", table, "", Text(foot, style="dim"))
