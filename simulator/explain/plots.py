@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
     from simulator.explain.difference import Difference
     from simulator.explain.elasticity import Sensitivity
-    from simulator.explain.roofline import Roofline
+    from simulator.explain.roofline import Roofline, RooflinePoint
     from simulator.run import Run
 
 _BETTER, _WORSE, _PLAIN = "#0072b2", "#d55e00", "#555555"
 _ROOF_COLOURS = ("#222222", "#777777", "#aaaaaa")
 _NAMED_POINTS = 7
+_NEAR_DECADES = 0.2
+"""Numbers of points that are nearer to one another would overlap."""
+
 _SMALLEST_SHARE = 0.002
 """A bar must move the latency by at least this share to be drawn."""
 
@@ -63,13 +66,17 @@ def draw_tornado(run: Run, found: Sequence[Sensitivity], path: str | Path) -> Pa
 
 
 def draw_waterfall(found: Difference, path: str | Path) -> Path:
-    """From the latency of A to that of B, a bar for each group of tables."""
+    """From the latency of A to that of B, a bar for each group of tables that matters.
+
+    What adds time comes first, so that no bar begins or ends below zero.
+    """
     before, after = float(found.before_s), float(found.after_s)
     size, unit = time_unit(max(before, after))
-    figure, axes = _figure(1.6 + 1.05 * (len(found.parts) + 2), 4.8)
+    parts = sorted((p for p in found.parts if p.value_s), key=lambda part: part.value_s < 0)
+    figure, axes = _figure(1.6 + 1.05 * (len(parts) + 2), 4.8)
     axes.bar(0, before / size, color=_PLAIN, width=0.66)
     level = before
-    for column, part in enumerate(found.parts, 1):
+    for column, part in enumerate(parts, 1):
         value = float(part.value_s)
         colour = _BETTER if value < 0 else _WORSE
         axes.bar(column, value / size, bottom=level / size, color=colour, width=0.66)
@@ -79,12 +86,12 @@ def draw_waterfall(found: Difference, path: str | Path) -> Path:
         top = max(level, level + value) / size
         _above(axes, column, top, f"{'+' if value >= 0 else '-'}{seconds_text(abs(value))}")
         level += value
-    last = len(found.parts) + 1
+    last = len(parts) + 1
     axes.plot((last - 1.33, last + 0.33), (after / size,) * 2, color="#999999", linewidth=0.7)
     axes.bar(last, after / size, color=_PLAIN, width=0.66)
     _above(axes, 0, before / size, seconds_text(before))
     _above(axes, last, after / size, seconds_text(after))
-    names = [found.sides[0], *(part.name for part in found.parts), found.sides[1]]
+    names = [found.sides[0], *(part.name for part in parts), found.sides[1]]
     axes.set_xticks(range(last + 1), [_broken(name) for name in names], fontsize=7.5)
     axes.set_ylabel(f"latency ({unit})")
     axes.margins(y=0.1)
@@ -149,18 +156,33 @@ def _name_points(axes: Axes, found: Roofline) -> None:
 
     Points that lie on one another share the place of their numbers.
     """
-    places: dict[tuple[int, int], list[int]] = {}
+    places: list[list[int]] = []
     lines = []
     for number, point in enumerate(found.points[:_NAMED_POINTS], 1):
-        key = (round(12 * log10(point.intensity)), round(12 * log10(point.flops_per_s)))
-        places.setdefault(key, []).append(number)
         lines.append(f"{number}  {point.name} {point.time_share:.0%}")
-    for numbers in places.values():
+        near = [p for p in places if _decades(found.points[p[0] - 1], point) < _NEAR_DECADES]
+        if near:
+            near[0].append(number)
+        else:
+            places.append([number])
+    for numbers in places:
         point = found.points[numbers[0] - 1]
-        axes.annotate(",".join(map(str, numbers)), (point.intensity, point.flops_per_s),
-                      fontsize=8, fontweight="bold", xytext=(0, -15), ha="center",
-                      textcoords="offset points")  # fmt: skip
+        axes.annotate(
+            ",".join(map(str, numbers)),
+            (point.intensity, point.flops_per_s),
+            fontsize=8,
+            fontweight="bold",
+            xytext=(0, -15),
+            ha="center",
+            textcoords="offset points",
+        )
     axes.text(0.015, 0.985, "\n".join(lines), transform=axes.transAxes, fontsize=7, va="top")
+
+
+def _decades(a: RooflinePoint, b: RooflinePoint) -> float:
+    """How far two points are apart along the farther axis."""
+    quotients = (a.intensity / b.intensity, a.flops_per_s / b.flops_per_s)
+    return max(abs(log10(quotient)) for quotient in quotients)
 
 
 def _draw_roofs(axes: Axes, found: Roofline, left: float, right: float) -> None:
