@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise, permutations
+from math import log
 from pathlib import Path
 
 import pytest
@@ -73,11 +74,16 @@ def test_break_even_is_where_the_elasticity_has_halved_and_the_limit_is_what_rem
     result = prepared.run()
     found = {s.parameter.key: s for s in sensitivities(prepared, result)}
     fixed = found["runtime.latency_scale"]
-    # latency = rest + scale x fixed: e = fixed / latency, halved where s F / (R + s F) = e / 2
+    # latency = rest + scale x fixed: the elasticity is the share of the fixed part
     share = fixed.elasticity
     assert fixed.limit_s == pytest.approx((1 - share) * result.latency_s, rel=0.01)
-    expected = (share / 2) * (1 - share) / ((1 - share / 2) * share)
-    assert fixed.break_even == pytest.approx(expected, rel=0.02)
+    assert fixed.break_even is not None
+    around = [
+        replace(prepared.scenario, changes=(f"runtime.latency_scale={scale:.6f}x",)).run()
+        for scale in (0.9 * fixed.break_even, 1.1 * fixed.break_even)
+    ]
+    there = log(around[1].latency_s / around[0].latency_s) / log(1.1 / 0.9)
+    assert there == pytest.approx(share / 2, rel=0.05)
     assert fixed.doubled_s > result.latency_s > fixed.halved_s
     assert found["dram.bandwidth"].limit_cause == "latency"
 

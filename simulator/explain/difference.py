@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from simulator.explain.hybrids import Group, groups_between, hybrid
+from simulator.explain.kernels import with_own_kernels
 from simulator.explain.shapley import Coalition, shapley_values, whole_parts
 from workloads.errors import InputError
 
@@ -92,6 +93,7 @@ def explain_difference(
     a: Prepared, b: Prepared, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Difference:
     """The difference between two runs by groups of tables; InputError where they do not differ."""
+    a, b = (replace(p, profile=with_own_kernels(p.profile, p.program)) for p in (a, b))
     groups = groups_between(a, b)
     known: dict[Coalition, Fraction] = {}
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from hardware_profiles.efficiency import efficiency_of
-from hardware_profiles.schema import KernelName
+from simulator.explain.kernels import kernels_of
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,11 +66,16 @@ def groups_between(a: Prepared, b: Prepared) -> list[Group]:
         del groups["host"]
         groups["kernel efficiency"] = ("kernels", "host", *every)
         groups = {_kernels_and_software(name): tables for name, tables in groups.items()}
-    elif _machine_tables(a.profile) == _machine_tables(b.profile):
+    elif _machine_tables(a) == _machine_tables(b):
         groups |= _SOFTWARE
     elif _software_differs(a, b):
         groups["host"] = ("host", *every)
-    found = [Group(name, tables) for name, tables in groups.items() if _differ(a, b, tables)]
+    mine, others = _all_tables(a), _all_tables(b)
+    found = [
+        Group(name, tables)
+        for name, tables in groups.items()
+        if any(mine[table] != others[table] for table in tables)
+    ]
     if not found:
         raise InputError(
             f"{a.profile.name} under {a.runtime.name} and {b.profile.name} under {b.runtime.name} "
@@ -95,24 +99,19 @@ def _at_most(groups: list[Group]) -> list[Group]:
 
 
 def hybrid(a: Prepared, b: Prepared, taken: Iterable[Group]) -> Prepared:
-    """`a` with the tables of `taken` from `b`; all of them: a run exactly as of `b`.
+    """`a` with the tables of `taken` from `b`; of all groups_between: a run exactly as of `b`.
 
     The program is that of `b` with its software, where the two compile to different ones, or with
     its matrix unit.
     """
     taken = list(taken)
     tables = {table for group in taken for table in group.tables}
-    profile = _profile(a.profile, b.profile, tables)
+    profile = _profile(a, b, tables)
     section = _section(a, b, tables)
     runtime = a.runtime.model_copy(update={profile.kind: section})
     decides = "rest" if _software_differs(a, b) else "matrix"
     program = b.program if decides in tables else a.program
     return replace(a, profile=profile, runtime=runtime, program=program)
-
-
-def _differ(a: Prepared, b: Prepared, tables: tuple[str, ...]) -> bool:
-    mine, others = _all_tables(a), _all_tables(b)
-    return any(mine[table] != others[table] for table in tables)
 
 
 def _software_differs(a: Prepared, b: Prepared) -> bool:
@@ -123,7 +122,7 @@ def _software_differs(a: Prepared, b: Prepared) -> bool:
 
 def _all_tables(prepared: Prepared) -> dict[str, object]:
     section = prepared.runtime.on(prepared.profile.kind)
-    return _machine_tables(prepared.profile) | {
+    return _machine_tables(prepared) | {
         "host_table": section.host,
         "fusion": section.fusion,
         "library": section.library,
@@ -133,7 +132,8 @@ def _all_tables(prepared: Prepared) -> dict[str, object]:
     }
 
 
-def _machine_tables(profile: Profile) -> dict[str, object]:
+def _machine_tables(prepared: Prepared) -> dict[str, object]:
+    profile = prepared.profile
     width = profile.width
     return {
         "clock": profile.clock,
@@ -143,23 +143,19 @@ def _machine_tables(profile: Profile) -> dict[str, object]:
         "vector": (width.vector, width.special),
         "caches": {name: level for name, level in profile.memory.items() if name != "dram"},
         "dram": profile.memory["dram"],
-        "kernels": (profile.kind, profile.kernels, _kernels(profile)),
+        "kernels": (profile.kind, profile.kernels, kernels_of(profile, prepared.program)),
         "host": profile.host_clock,
         "links": profile.links,
     }
 
 
-def _kernels(profile: Profile) -> dict[KernelName, object]:
-    return {name: efficiency_of(profile, name) for name in get_args(KernelName)}
-
-
-def _profile(a: Profile, b: Profile, tables: set[str]) -> Profile:
+def _profile(a: Prepared, b: Prepared, tables: set[str]) -> Profile:
     """Not checked: peaks that a vendor quotes fit no hybrid, so they are left out."""
 
     def of(table: str) -> Profile:
-        return b if table in tables else a
+        return (b if table in tables else a).profile
 
-    width = a.width.model_copy(
+    width = a.profile.width.model_copy(
         update={
             "matrix": of("matrix").width.matrix,
             "sparse_2_4": of("matrix").width.sparse_2_4,
@@ -169,7 +165,8 @@ def _profile(a: Profile, b: Profile, tables: set[str]) -> Profile:
     )
     caches = {name: level for name, level in of("caches").memory.items() if name != "dram"}
     kernels = of("kernels")
-    return a.model_copy(
+    whose = b if "kernels" in tables else a
+    return a.profile.model_copy(
         update={
             "name": of("links").name,  # by which what was measured of its links is found
             "kind": kernels.kind,
@@ -180,7 +177,7 @@ def _profile(a: Profile, b: Profile, tables: set[str]) -> Profile:
             "process": of("clock").process,
             "width": width,
             "memory": {**caches, "dram": of("dram").memory["dram"]},
-            "efficiency": _kernels(kernels),
+            "efficiency": kernels_of(kernels, whose.program),
             "host_clock": of("host").host_clock,
             "links": of("links").links,
             "peak": None,

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from hardware_profiles.variants import with_changes
+from simulator.explain.kernels import with_own_kernels
 from simulator.run import simulate
 from simulator.runtime_changes import is_runtime_change, with_runtime_changes
 
@@ -97,18 +98,20 @@ class Resimulation:
     """The same program again and again, on the machine with one parameter times a factor.
 
     The clock stays at the share of the burst clock that a power limit left to the run as it is: a
-    limit that is found anew for every step would move by more than a step does.
+    limit that is found anew for every step would move by more than a step does. The efficiencies of
+    kernels stay, too. `base`: the run as it is.
     """
 
     def __init__(self, prepared: Prepared, run: Run) -> None:
         self._prepared = prepared
+        self._profile = with_own_kernels(prepared.profile, run.program)
         self._share = run.clock_share
         self._latency_s: dict[tuple[str, Fraction], float] = {}
         self.base = run
 
     def run(self, parameter: Parameter, factor: Fraction) -> Run:
         """The run at `factor`; the errors are those of simulate, as of a cache above the DRAM."""
-        prepared, profile = self._prepared, self._prepared.profile
+        prepared, profile = self._prepared, self._profile
         runtime = prepared.runtime
         text = f"{parameter.key}={factor.numerator}/{factor.denominator}x"
         if is_runtime_change(text):
