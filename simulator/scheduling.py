@@ -176,22 +176,28 @@ def queued(
 ) -> list[tuple[int, ...]]:
     """The predecessors of each moment with the one before it in its queue.
 
-    In graph order a moment joins the queue that ends with one of its own predecessors (the last
-    such), else the queue with the least work so far.
+    In graph order a moment joins the queue in which it could start first if all took as long as
+    alone; of equals the one that ends with one of its own predecessors (the last such).
     """
-    last, load = [-1] * count, [0] * count
+    last, free_at = [-1] * count, [0] * count
+    done: list[int] = []
     found: list[tuple[int, ...]] = []
     for index, before in enumerate(predecessors):
-        following = [lane for lane in range(count) if last[lane] >= 0 and last[lane] in before]
-        if following:
-            lane = max(following, key=lambda lane: last[lane])
-        else:
-            lane = min(range(count), key=lambda lane: (load[lane], lane))
+        ready = max((done[p] for p in before), default=0)
+        lane = min(
+            range(count),
+            key=lambda lane: (
+                max(ready, free_at[lane]),
+                -last[lane] if last[lane] in before else 1,
+                lane,
+            ),
+        )
         earlier = last[lane]
         more = (earlier,) if earlier >= 0 and earlier not in before else ()
         found.append(tuple(sorted((*before, *more))))
+        free_at[lane] = max(ready, free_at[lane]) + work[index]
+        done.append(free_at[lane])
         last[lane] = index
-        load[lane] += work[index]
     return found
 
 

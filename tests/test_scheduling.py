@@ -132,12 +132,21 @@ def test_splits_are_whole_parts_of_the_cores() -> None:
     assert splits(12) == [12, 6, 4, 3, 2, 1]
 
 
-def test_streams_overlap_the_fixed_times_of_kernels() -> None:
-    # where arithmetic is nothing, a third of the cores is as good as all
-    wide = ("matrix=1000x", "vector=1000x", "special=1000x")
-    gpu = Scenario("bert-base", "nvidia-a100-sxm4-80gb", runtime="pytorch-cuda-graphs", prompt=8,
-                   changes=wide)  # fmt: skip
-    assert replace(gpu, policy="streams:3").run().cycles < gpu.run().cycles
+def test_three_streams_run_query_key_and_value_side_by_side_on_a_third_of_the_cores_each() -> None:
+    gpu = Scenario("bert-base", "nvidia-a100-sxm4-80gb", runtime="pytorch-cuda-graphs", prompt=8)
+    taken = []
+    for policy in (None, "streams:3"):
+        done = replace(gpu, policy=policy).run()
+        names = [f"prefill/layer.2/{name}" for name in ("query", "key", "value")]
+        spans = [
+            (done.trace.issued[i], done.trace.retired[i], len(done.trace.cores[i]))
+            for i in range(len(done.moments))
+            if done.job.flat.name(i) in names
+        ]
+        taken.append(max(end for _, end, _ in spans) - spans[0][0])
+        assert [cores for *_, cores in spans] == ([108] * 3 if policy is None else [36] * 3)
+        assert len({start for start, *_ in spans}) == (3 if policy is None else 1)
+    assert taken[1] < taken[0]
 
 
 @pytest.mark.parametrize(

@@ -279,8 +279,8 @@ def test_two_queues_take_two_moments_at_a_time_in_order() -> None:
     edges: tuple[tuple[int, ...], ...] = ((), (), (), (), (0, 1, 2, 3))
     demands = [work(4), work(2), work(3), work(2), work(1)]
     lanes = Graph(tuple(queued(edges, [4, 2, 3, 2, 1], 2)))
-    # by least work so far: m0 and m3 in the first (4, then 4 + 2), m1 and m2 in the second (2 + 3);
-    # the join follows its last predecessor that ends a queue, m3
+    # where it could start first: m0 and m1 at once, m2 at 2 after m1, m3 at 4 after m0;
+    # the join could start at 6 in both and follows its last predecessor, m3
     assert lanes.predecessors == ((), (), (1,), (0,), (0, 1, 2, 3))
     trace = run(lanes, demands, replace(TEACHING, core_count=3))
     # first: m0 0-4, m3 4-6, m4 6-7; second: m1 0-2, m2 2-5
