@@ -13,6 +13,7 @@ from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
 from simulator.cli.errors import OneLineErrors
+from simulator.cli.explain import explain
 from simulator.cli.import_model import import_command
 from simulator.cli.lint import lint_command
 from simulator.cli.listing import list_command
@@ -40,6 +41,7 @@ app.command()(complexity)
 app.command("study")(study_command)
 app.command("plot")(plot_command)
 app.command("search")(search_command)
+app.command()(explain)
 
 
 def _print_version(wanted: bool) -> None:
