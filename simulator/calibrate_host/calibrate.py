@@ -1,0 +1,263 @@
+"""Measures the machine that this runs on and fits the simulator's parameters to it."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from simulator.calibrate_host.design import Design, Operator
+from simulator.calibrate_host.fit import fitted
+from simulator.calibrate_host.parameters import Subject, applied, free_parameters, start_values
+from simulator.calibrate_host.predicted import Observation, predicted_s
+from simulator.calibrate_host.rounds import LEAST_CALM, Job, Timing, load, timed_rounds
+from workloads.errors import InputError
+from workloads.moment import Dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hardware_profiles.schema import Profile
+
+_PARALLEL_FROM = (4_096, 8_192, 16_384, 32_768, 65_536, 131_072)
+_CALL_S = 5e-6
+_RUN_S = 5e-4
+"""Calls of one repetition take about so long together, so that the clock's own cost is small."""
+_ENOUGH = 0.4
+"""Part of the timings that must be undisturbed for a fit."""
+
+
+@dataclass(frozen=True)
+class HostCalibration:
+    """What a calibration found.
+
+    `before`, `after`: log(predicted / measured) of each observation with the figures that stood in
+    and with the fitted ones. `dispatch`: seconds by kind of moment. `load`: programs that wanted a
+    core at the start and at the end, where the system says it.
+    """
+
+    subject: Subject
+    base_runtime: str
+    library: str
+    date: str
+    observations: tuple[Observation, ...]
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+    values: Mapping[str, float]
+    not_identified: tuple[str, ...]
+    dispatch: Mapping[str, Timing]
+    load: tuple[float | None, float | None]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def spread(self) -> float:
+        """Median over the observations of how far slow repetitions lie above the quiet ones."""
+        found = sorted(one.timing.spread for one in self.observations)
+        return found[len(found) // 2]
+
+
+def calibrate_host(
+    *,
+    budget_s: float = 45.0,
+    short: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> HostCalibration:
+    """Calibrate this machine under PyTorch, or under NumPy where PyTorch is not installed.
+
+    Takes `budget_s` and some 15 s for the probe, the preparation and the fit; `short` measures a
+    quarter of the operators. InputError: scipy is missing.
+    """
+    _need_scipy()
+    first_load = load()
+    say("reading caches and memory with one thread and with all")
+    from simulator.calibrate_host.probe import swept_profile
+
+    profile, notes = swept_profile()
+    stack = _stack()
+    operators = Design(_cold_bytes(profile), stack.dtypes(profile), short).operators
+    say(f"measuring {len(operators)} operators of {stack.library}")
+    with stack.quietly():
+        jobs, kept, refused = _jobs(operators, stack, profile.cores.count)
+        timings = timed_rounds(
+            [*jobs, *stack.dispatch_jobs()],
+            budget_s,
+            set_threads=stack.set_threads,
+            progress=progress,
+        )
+    observed = observations(kept, timings[: len(jobs)])
+    _check_enough(observed, kept)
+    dispatch = {
+        job.name.partition(" ")[2]: timing
+        for job, timing in zip(stack.dispatch_jobs(), timings[len(jobs) :], strict=True)
+    }
+    say("fitting")
+    section = stack.section()
+    found = fit_observations(observed, Subject(profile, section))
+    return replace(
+        found,
+        base_runtime=stack.base,
+        library=stack.library,
+        dispatch=dispatch,
+        load=(first_load, load()),
+        left_out=(*refused, *notes),
+    )
+
+
+def _check_enough(observed: Sequence[Observation], kept: Sequence[tuple[Operator, int]]) -> None:
+    """InputError where other programs left hardly an operator undisturbed."""
+    wanted = sum(not operator.tiny for operator, _ in kept)
+    if len(observed) < _ENOUGH * wanted:
+        now = load()
+        said = "" if now is None else f" (load {now:.1f})"
+        raise InputError(
+            f"this machine is too busy to be measured{said}: other programs disturbed "
+            f"{wanted - len(observed)} of {wanted} timings; try again when it is quiet"
+        )
+
+
+def _need_scipy() -> None:
+    try:
+        import scipy  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "calibration needs scipy; install it with: pip install 'transformer-moments[fit]'"
+        ) from error
+
+
+def _stack() -> Any:
+    from simulator.calibrate_host.stacks import NumpyStack, TorchStack, has_torch
+
+    return TorchStack() if has_torch() else NumpyStack()
+
+
+def _cold_bytes(profile: Profile) -> int:
+    """Twice the caches that a product could find a weight in."""
+    caches = [level.total_bytes for name, level in profile.memory.items() if name != "dram"]
+    return min(2 * max(caches, default=2**25), 2**29)
+
+
+def _jobs(
+    operators: Sequence[Operator], stack: Any, cores: int
+) -> tuple[list[Job], list[tuple[Operator, int]], list[str]]:
+    """Jobs with the operator and threads of each; what the stack cannot run is named apart."""
+    jobs, kept, refused = [], [], []
+    for operator in operators:
+        call, why = stack.call(operator)
+        if call is None:
+            refused.append(f"{operator.label}: {why}")
+            continue
+        calls = _calls(call)
+        for threads in stack.thread_counts(cores):
+            if operator.tiny and threads > 1:
+                continue
+            kept.append((operator, threads))
+            jobs.append(Job(operator.label, threads, _repeated(call, calls), calls))
+    return jobs, kept, refused
+
+
+def _calls(call: Callable[[], Any]) -> int:
+    from time import perf_counter
+
+    call()
+    start = perf_counter()
+    call()
+    return max(1, min(50, int(_RUN_S / max(_CALL_S, perf_counter() - start))))
+
+
+def _repeated(call: Callable[[], Any], calls: int) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(calls):
+            call()
+
+    return run
+
+
+def observations(
+    kept: Sequence[tuple[Operator, int]], timings: Sequence[Timing]
+) -> tuple[Observation, ...]:
+    """Times without the call itself, which the tiny operator of the same name tells.
+
+    Operators that other programs disturbed nearly every time are left out: what they took is no
+    property of the machine.
+    """
+    call_s = {
+        operator.name: timing.seconds
+        for (operator, _), timing in zip(kept, timings, strict=True)
+        if operator.tiny
+    }
+    found = []
+    for (operator, threads), timing in zip(kept, timings, strict=True):
+        seconds = timing.seconds - call_s.get(operator.name, 0.0)
+        # what hardly takes longer than its call says nothing about the kernel
+        known = not operator.tiny and seconds > 0.25 * call_s.get(operator.name, 0.0)
+        if known and timing.repetitions - timing.disturbed >= LEAST_CALM:
+            found.append(Observation(operator, threads, seconds, timing))
+    return tuple(found)
+
+
+def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCalibration:
+    """The parameters that make the predictions of all observations nearest to what was measured."""
+    import numpy as np
+
+    measured = np.log([one.seconds for one in observed])
+
+    def residuals(subject: Subject) -> np.ndarray:
+        found = np.log(predicted_s(observed, subject.profile, subject.section)) - measured
+        return np.asarray(found)
+
+    before = residuals(base)
+    kinds = frozenset(name for one in observed for name in (one.operator.name, one.operator.dtype))
+    base = _parallel_from(base, observed, residuals)
+    free = free_parameters(base, kinds)
+    found = fitted(
+        free,
+        start_values(base, free),
+        lambda values: residuals(applied(base, values)),
+    )
+    date = datetime.date.today().isoformat()
+    source = f"fitted on {date} to {len(observed)} timings of this machine's own kernels"
+    subject = applied(base, found.values, source)
+    return HostCalibration(
+        subject=subject, base_runtime="", library="", date=date, observations=tuple(observed),
+        before=tuple(before.tolist()), after=tuple(residuals(subject).tolist()),
+        values=found.values, not_identified=found.not_identified, dispatch={}, load=(None, None),
+    )  # fmt: skip
+
+
+def _parallel_from(
+    base: Subject, observed: Sequence[Observation], residuals: Callable[[Subject], np.ndarray]
+) -> Subject:
+    """The base with the number of elements from where on loops of this library use all threads.
+
+    Told by the sums on several threads: those below it take as long as on one thread.
+    """
+    library = base.section.library
+    alone = {o.operator.label: o.seconds for o in observed if o.threads == 1}
+    gains = [
+        (o.operator.sizes["elements"], alone[o.operator.label] / o.seconds)
+        for o in observed
+        if o.threads > 1 and o.operator.name == "add" and not o.operator.fresh
+        and o.operator.label in alone and o.operator.sizes["elements"] <= 10**6
+    ]  # fmt: skip
+    if library is None or not gains:
+        return base
+
+    def misfit(limit: int) -> tuple[float, int]:
+        wrong = sum(math.log(gain) for size, gain in gains if size < limit)
+        missed = sum(-math.log(gain) for size, gain in gains if size >= limit)
+        return wrong + missed, abs(limit - library.parallel_elements)
+
+    limit = min(_PARALLEL_FROM, key=misfit)
+    section = base.section.model_copy(
+        update={"library": library.model_copy(update={"parallel_elements": limit})}
+    )
+    return Subject(base.profile, section)
+
+
+def dtypes_of(profile: Profile) -> tuple[Dtype, ...]:
+    """Types of products to measure: fp32, bf16 where a unit has it, fp16 likewise."""
+    wanted: tuple[Dtype, ...] = ("bf16", "fp16")
+    return ("fp32", *(d for d in wanted if profile.width.macs_per_cycle(d) is not None))

@@ -1,0 +1,95 @@
+"""The operators of a design as PyTorch runs them, and what calling each from Python costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.calibrate_host.design import Operator
+
+
+def torch_call(operator: Operator) -> Callable[[], Any]:
+    """A call of `operator` on tensors that it owns.
+
+    Raises RuntimeError where this build of PyTorch has no such kernel for the type.
+    """
+    import torch
+
+    sizes = operator.sizes
+    if operator.name == "product":
+        return _product(operator)
+    if operator.name == "attention":
+        shape = (sizes["batch"], sizes["heads"])
+        query = torch.rand(*shape, sizes["queries"], 64)
+        key, value = (torch.rand(*shape, sizes["keys"], 64) for _ in range(2))
+        attend = torch.nn.functional.scaled_dot_product_attention
+        return lambda: attend(query, key, value)
+    if "rows" in sizes:
+        return _row_wise(operator.name, torch.rand(sizes["rows"], sizes["columns"]))
+    left, right = (torch.rand(sizes["elements"]) for _ in range(2))
+    return _elementwise(operator.name, left, right, operator.fresh)
+
+
+def _product(operator: Operator) -> Callable[[], Any]:
+    """x W^T as torch.nn.Linear does it; each call takes the next of several weights."""
+    import torch
+
+    m, n, k = (operator.sizes[name] for name in ("m", "n", "k"))
+    kind = getattr(torch, _TORCH_TYPES[operator.dtype])
+    left = torch.rand(m, k).to(kind)
+    weights: Iterator[Any] = cycle([torch.rand(n, k).to(kind) for _ in range(operator.sets)])
+    linear = torch.nn.functional.linear
+    linear(left, next(weights))
+    return lambda: linear(left, next(weights))
+
+
+_TORCH_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def _elementwise(name: str, left: Any, right: Any, fresh: bool) -> Callable[[], Any]:
+    """Written into memory that was used before, as allocators give it, unless `fresh`."""
+    import torch
+
+    if fresh:
+        return lambda: torch.add(left, right)
+    if name == "gelu_tanh":
+        return lambda: new_gelu(left)
+    if name in ("gelu", "silu"):
+        function = getattr(torch.nn.functional, name)
+        return lambda: function(left)
+    if name == "tanh":
+        return lambda: torch.tanh(left)
+    function = {"add": torch.add, "multiply": torch.mul}[name]
+    return lambda: function(left, right)
+
+
+def new_gelu(x: Any) -> Any:
+    """The tanh form of GELU written out in eight operators, as models of the GPT-2 kind do."""
+    import torch
+
+    inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))
+    return 0.5 * x * (1.0 + torch.tanh(inner))
+
+
+def _row_wise(name: str, x: Any) -> Callable[[], Any]:
+    import torch
+
+    gain = torch.rand(x.shape[-1])
+    if name == "softmax":
+        return lambda: torch.softmax(x, dim=-1)
+    if name == "layer_norm":
+        norm = torch.nn.functional.layer_norm
+        return lambda: norm(x, gain.shape, gain, gain)
+    return lambda: rms_norm(x, gain)
+
+
+def rms_norm(x: Any, gain: Any) -> Any:
+    """RMS norm written out in operators, as models of the Llama kind do."""
+    import torch
+
+    wide = x.to(torch.float32)
+    scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + 1e-6)
+    return gain * (wide * scale).to(x.dtype)
