@@ -64,7 +64,7 @@ class Design:
         found = [*self._products(), *_elementwise(), *_row_wise(), *_attention()]
         found.append(_of_elements("add", _FRESH_ELEMENTS, fresh=True))
         if self.short:
-            found = found[::4] + [found[-1]]
+            found = [*found[::4], found[-1]]
             found += [o for o in _elementwise() + _row_wise() if o.tiny and o not in found]
         object.__setattr__(self, "operators", tuple(found))
 

@@ -19,7 +19,7 @@ PROFILE, RUNTIME, TIMINGS = "host.toml", "host-runtime.toml", "host-timings.csv"
 
 
 def targets(folder: Path) -> tuple[Path, ...]:
-    """The files that will be written in `folder`; InputError now where that will not be possible."""
+    """The files to be written in `folder`; InputError now where that will not be possible."""
     return tuple(check_target(folder / name) for name in (PROFILE, RUNTIME, TIMINGS))
 
 

@@ -61,7 +61,7 @@ class Subject:
 
 
 def free_parameters(subject: Subject, kinds: frozenset[str]) -> dict[str, Free]:
-    """What may move, by dotted name. `kinds`: operators that were measured, as "KIND" or "DTYPE"."""
+    """What may move, by dotted name. `kinds`: names and types of the operators measured."""
     free = {f"library.{name}": bounds for name, bounds in _LIBRARY.items()}
     if subject.profile.cores.count == 1:
         del free["library.parallel"], free["library.fork_join_s"]

@@ -62,8 +62,8 @@ def _elementwise(name: str, left: Any, right: Any, fresh: bool) -> Callable[[], 
         return lambda: function(left)
     if name == "tanh":
         return lambda: torch.tanh(left)
-    function = {"add": torch.add, "multiply": torch.mul}[name]
-    return lambda: function(left, right)
+    binary: Callable[..., Any] = torch.add if name == "add" else torch.mul
+    return lambda: binary(left, right)
 
 
 def new_gelu(x: Any) -> Any:

@@ -188,12 +188,12 @@ def _page_fault_cycles(
 ) -> int:
     """Fresh outputs above the allocator's limit are new pages from the system, every time.
 
-    Each thread takes the faults of the part that it writes. However many there are, the system
-    clears every page, so that all its bytes are written to memory once more.
+    Each thread takes the faults of the part that it writes, so they shrink with the threads, but
+    to no less than what it takes to clear the pages: to write all bytes to memory once more.
     """
     if library.fresh_output_bytes is None:
         return 0
     fresh = sum(t.bytes for t in moment.writes if t.bytes >= library.fresh_output_bytes)
-    faults = fresh / _PAGE_BYTES * library.page_fault_s / threads
-    cleared = fresh / _dram_rate(context, threads)
-    return max(context.cycles(faults), ceil(cleared))
+    alone = context.cycles(fresh / _PAGE_BYTES * library.page_fault_s)
+    cleared = ceil(fresh / _dram_rate(context, threads))
+    return max(-(-alone // threads), min(alone, cleared))
