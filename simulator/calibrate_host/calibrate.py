@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from simulator.calibrate_host.design import Design, Operator
-from simulator.calibrate_host.fit import fitted
+from simulator.calibrate_host.fit import Fit, fitted
 from simulator.calibrate_host.parameters import Subject, applied, free_parameters, start_values
-from simulator.calibrate_host.predicted import Observation, predicted_s
+from simulator.calibrate_host.predicted import Observation, predictor
 from simulator.calibrate_host.rounds import LEAST_CALM, Job, Timing, load, timed_rounds
 from workloads.errors import InputError
 from workloads.moment import Dtype
@@ -204,19 +203,23 @@ def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCali
 
     measured = np.log([one.seconds for one in observed])
 
+    predicted_s = predictor(observed, base.profile)
+
     def residuals(subject: Subject) -> np.ndarray:
-        found = np.log(predicted_s(observed, subject.profile, subject.section)) - measured
-        return np.asarray(found)
+        return np.asarray(np.log(predicted_s(subject.profile, subject.section)) - measured)
 
     before = residuals(base)
     kinds = frozenset(name for one in observed for name in (one.operator.name, one.operator.dtype))
-    base = _parallel_from(base, observed, residuals)
     free = free_parameters(base, kinds)
-    found = fitted(
-        free,
-        start_values(base, free),
-        lambda values: residuals(applied(base, values)),
-    )
+
+    def fit(start: Mapping[str, float]) -> Fit:
+        return fitted(free, start, lambda values: residuals(applied(base, values)))
+
+    found = fit(start_values(base, free))
+    better = _parallel_from(base, lambda trial: residuals(applied(trial, found.values)))
+    if better != base:
+        base = better
+        found = fit(found.values)
     date = datetime.date.today().isoformat()
     source = f"fitted on {date} to {len(observed)} timings of this machine's own kernels"
     subject = applied(base, found.values, source)
@@ -227,34 +230,22 @@ def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCali
     )  # fmt: skip
 
 
-def _parallel_from(
-    base: Subject, observed: Sequence[Observation], residuals: Callable[[Subject], np.ndarray]
-) -> Subject:
-    """The base with the number of elements from where on loops of this library use all threads.
+def _parallel_from(base: Subject, residuals: Callable[[Subject], np.ndarray]) -> Subject:
+    """The base with the number of elements from where on loops use all threads, which fits best.
 
-    Told by the sums on several threads: those below it take as long as on one thread.
+    It stays where another fits better by less than 2 % of all residuals together.
     """
     library = base.section.library
-    alone = {o.operator.label: o.seconds for o in observed if o.threads == 1}
-    gains = [
-        (o.operator.sizes["elements"], alone[o.operator.label] / o.seconds)
-        for o in observed
-        if o.threads > 1 and o.operator.name == "add" and not o.operator.fresh
-        and o.operator.label in alone and o.operator.sizes["elements"] <= 10**6
-    ]  # fmt: skip
-    if library is None or not gains:
+    if library is None or base.profile.cores.count == 1:
         return base
 
-    def misfit(limit: int) -> tuple[float, int]:
-        wrong = sum(math.log(gain) for size, gain in gains if size < limit)
-        missed = sum(-math.log(gain) for size, gain in gains if size >= limit)
-        return wrong + missed, abs(limit - library.parallel_elements)
+    def at(limit: int) -> Subject:
+        changed = library.model_copy(update={"parallel_elements": limit})
+        return Subject(base.profile, base.section.model_copy(update={"library": changed}))
 
-    limit = min(_PARALLEL_FROM, key=misfit)
-    section = base.section.model_copy(
-        update={"library": library.model_copy(update={"parallel_elements": limit})}
-    )
-    return Subject(base.profile, section)
+    costs = {limit: float(abs(residuals(at(limit))).sum()) for limit in _PARALLEL_FROM}
+    best = min(costs, key=lambda limit: costs[limit])
+    return at(best) if costs[best] < 0.98 * float(abs(residuals(base)).sum()) else base
 
 
 def dtypes_of(profile: Profile) -> tuple[Dtype, ...]:

@@ -19,7 +19,7 @@ _EXPECTATION = 0.03
 _STEP = 0.03
 """Part of a spread by which a parameter is moved to see its effect: cycles are whole numbers, and
 the smallest timings have a few thousand of them."""
-_EVALUATIONS = 40
+_EVALUATIONS = 15
 _LEARNT = 0.7
 
 
@@ -57,12 +57,11 @@ def fitted(
         return found
 
     def slopes(moves: np.ndarray, cost: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        columns = []
+        columns, here = [], cost(moves)
         for i in range(len(names)):
-            below, above = moves.copy(), moves.copy()
-            below[i] = max(low[i], moves[i] - _STEP)
-            above[i] = min(high[i], moves[i] + _STEP)
-            columns.append((cost(above) - cost(below)) / max(above[i] - below[i], 1e-9))
+            moved = moves.copy()
+            moved[i] += _STEP if moves[i] + _STEP < high[i] else -_STEP
+            columns.append((cost(moved) - here) / (moved[i] - moves[i]))
         return np.column_stack(columns)
 
     def costs(moves: np.ndarray) -> np.ndarray:

@@ -134,12 +134,15 @@ def _matrix_vector(
 ) -> _Loop:
     """m products of the whole matrix with one vector each: every row starts its stream anew.
 
-    The matrix comes from where it was for the first vector, then from the level that keeps it.
+    The matrix comes from where it was for the first vector, then from the level that keeps it; from
+    a cache, rows start without loss.
     """
     threads = min(threads, library.gemv_threads or threads)
     cycles = arithmetic_core_cycles(moment, context, context.efficiency(moment))
-    rows = shape.m * shape.n * context.cycles(library.gemv_row_s) / threads
     matrix = sum(tensor.bytes for tensor in moment.reads if tensor.role == "weight")
+    cached = context.levels.level(matrix) < len(context.levels.names) - 1
+    streams = shape.n * (1 if cached else shape.m)
+    rows = streams * context.cycles(library.gemv_row_s) / threads
     return _Loop(threads, cycles, 4.0, row_cycles=rows, again_bytes=matrix, again_times=shape.m - 1)
 
 
