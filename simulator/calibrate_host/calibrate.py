@@ -12,6 +12,7 @@ from simulator.calibrate_host.fit import Fit, fitted
 from simulator.calibrate_host.parameters import Subject, applied, free_parameters, start_values
 from simulator.calibrate_host.predicted import Observation, predictor
 from simulator.calibrate_host.rounds import LEAST_CALM, Job, Timing, load, timed_rounds
+from simulator.calibrate_host.stacks import NumpyStack, TorchStack, has_torch
 from workloads.errors import InputError
 from workloads.moment import Dtype
 
@@ -75,23 +76,21 @@ def calibrate_host(
     from simulator.calibrate_host.probe import swept_profile
 
     profile, notes = swept_profile()
-    stack = _stack()
-    operators = Design(_cold_bytes(profile), stack.dtypes(profile), short).operators
-    say(f"measuring {len(operators)} operators of {stack.library}")
+    cold = _cold_bytes(profile)
+    make = TorchStack if has_torch() else NumpyStack
+    design = Design(cold, dtypes_of(profile) if has_torch() else ("fp32",), short)
+    stack: TorchStack | NumpyStack = make(design.pool_bytes)
+    say(f"measuring {len(design.operators)} operators of {stack.library}")
     with stack.quietly():
-        jobs, kept, refused = _jobs(operators, stack, profile.cores.count)
+        jobs, kept, refused = _jobs(design.operators, stack, profile.cores.count)
+        calls = stack.dispatch_jobs()
         timings = timed_rounds(
-            [*jobs, *stack.dispatch_jobs()],
-            budget_s,
-            set_threads=stack.set_threads,
-            progress=progress,
+            [*jobs, *calls], budget_s, set_threads=stack.set_threads, progress=progress
         )
     observed = observations(kept, timings[: len(jobs)])
     _check_enough(observed, kept)
-    dispatch = {
-        job.name.partition(" ")[2]: timing
-        for job, timing in zip(stack.dispatch_jobs(), timings[len(jobs) :], strict=True)
-    }
+    called = zip(calls, timings[len(jobs) :], strict=True)
+    dispatch = {job.name.partition(" ")[2]: timing for job, timing in called}
     say("fitting")
     section = stack.section()
     found = fit_observations(observed, Subject(profile, section))
@@ -126,12 +125,6 @@ def _need_scipy() -> None:
         ) from error
 
 
-def _stack() -> Any:
-    from simulator.calibrate_host.stacks import NumpyStack, TorchStack, has_torch
-
-    return TorchStack() if has_torch() else NumpyStack()
-
-
 def _cold_bytes(profile: Profile) -> int:
     """Twice the caches that a product could find a weight in."""
     caches = [level.total_bytes for name, level in profile.memory.items() if name != "dram"]
@@ -139,7 +132,7 @@ def _cold_bytes(profile: Profile) -> int:
 
 
 def _jobs(
-    operators: Sequence[Operator], stack: Any, cores: int
+    operators: Sequence[Operator], stack: TorchStack | NumpyStack, cores: int
 ) -> tuple[list[Job], list[tuple[Operator, int]], list[str]]:
     """Jobs with the operator and threads of each; what the stack cannot run is named apart."""
     jobs, kept, refused = [], [], []

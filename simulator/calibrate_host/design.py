@@ -68,6 +68,12 @@ class Design:
             found += [o for o in _elementwise() + _row_wise() if o.tiny and o not in found]
         object.__setattr__(self, "operators", tuple(found))
 
+    @property
+    def pool_bytes(self) -> int:
+        """Memory that holds all weights of any one product."""
+        products = [o for o in self.operators if o.name == "product"]
+        return max(o.sets * o.sizes["n"] * o.sizes["k"] * _width(o.dtype) for o in products)
+
     def _products(self) -> list[Operator]:
         found = [self._product(m, n, k, "fp32") for m, n, k in _PRODUCTS]
         found += [self._product(m, n, k, "fp32") for n, k in _SKINNY for m in (1, 2, 3, 4)]
@@ -77,10 +83,14 @@ class Design:
         return found
 
     def _product(self, m: int, n: int, k: int, dtype: Dtype) -> Operator:
-        each = n * k * (4 if dtype == "fp32" else 2)
+        each = n * k * _width(dtype)
         sets = max(2, min(96, -(-self.cold_bytes // each)))
         moment = linear("product", "feed_forward", m=m, n=n, k=k, dtype=dtype, bias=False)
         return Operator("product", {"m": m, "n": n, "k": k}, moment, dtype, sets)
+
+
+def _width(dtype: Dtype) -> int:
+    return 4 if dtype == "fp32" else 2
 
 
 def _elementwise() -> list[Operator]:

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 _OUTLIER = 0.08
 """Relative error from where on a timing counts linearly instead of by its square."""
-_EXPECTATION = 0.03
-"""Cost of moving a parameter by its spread, in residuals of one timing out of ten."""
+_EXPECTATION = 0.01
+"""What moving a parameter by its spread costs, as the residual of one timing."""
 _STEP = 0.03
 """Part of a spread by which a parameter is moved to see its effect: cycles are whole numbers, and
 the smallest timings have a few thousand of them."""
-_EVALUATIONS = 15
+_EVALUATIONS = 25
 _LEARNT = 0.7
 
 
@@ -45,9 +45,10 @@ def fitted(
     from scipy.optimize import least_squares
 
     names = list(free)
+    start = {n: _inside(start[n], free[n]) for n in names}
     spread = np.array([free[n].spread for n in names])
-    low = np.array([log(free[n].low / start[n]) for n in names]) / spread - 1e-9
-    high = np.array([log(free[n].high / start[n]) for n in names]) / spread + 1e-9
+    low = np.array([log(free[n].low / start[n]) for n in names]) / spread
+    high = np.array([log(free[n].high / start[n]) for n in names]) / spread
 
     def values(moves: np.ndarray) -> dict[str, float]:
         found = {}
@@ -60,7 +61,7 @@ def fitted(
         columns, here = [], cost(moves)
         for i in range(len(names)):
             moved = moves.copy()
-            moved[i] += _STEP if moves[i] + _STEP < high[i] else -_STEP
+            moved[i] += _STEP if moves[i] + _STEP <= high[i] else -_STEP
             columns.append((cost(moved) - here) / (moved[i] - moves[i]))
         return np.column_stack(columns)
 
@@ -71,11 +72,21 @@ def fitted(
         )
         return np.concatenate([robust, _EXPECTATION * moves])
 
-    first = np.clip(np.zeros(len(names)), low + 1e-6, high - 1e-6)
+    # all at 0: the solver then tries whole spreads first, and not steps as small as a start is
     best = least_squares(
-        costs, first, jac=lambda x: slopes(x, costs), bounds=(low, high), max_nfev=_EVALUATIONS
+        costs,
+        np.zeros(len(names)),
+        jac=lambda x: slopes(x, costs),
+        bounds=(low, high),
+        max_nfev=_EVALUATIONS,
     )
     plain = slopes(best.x, lambda x: residuals(values(x))) / _OUTLIER
     left = np.sqrt(np.diag(np.linalg.inv(plain.T @ plain + np.eye(len(names)))))
     flat = tuple(n for n, width in zip(names, left.tolist(), strict=True) if width > _LEARNT)
     return Fit(values(best.x), flat)
+
+
+def _inside(value: float, free: Free) -> float:
+    """`value`, away from its bounds by at least a tenth of its spread."""
+    margin = exp(0.1 * free.spread)
+    return min(max(value, free.low * margin), free.high / margin)

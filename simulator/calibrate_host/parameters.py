@@ -39,10 +39,12 @@ _KERNELS: Mapping[str, Free] = {
     "row.vector": Free(0.6, 0.005, 1.0),
     "row.special": Free(0.6, 0.01, 1.0),
 }
-_BANDWIDTH = Free(0.3, 1e9, 1e14)
+_BANDWIDTH = Free(0.5, 1e9, 1e14)
 _ACTIVATIONS = ("gelu", "gelu_tanh", "silu", "tanh")
 _SPECIAL = Free(0.7, 0.05, 100.0)
 _MATRIX_SHARE = Free(1.5, 0.003, 1.5)
+_UNIT_S = 2e-6
+"""Where a profile does not say what a sequence's head costs attention besides its arithmetic."""
 _SAME: Mapping[str, tuple[KernelName, ...]] = {
     "matmul": ("matmul", "matmul_vector"),
     "attention": ("attention", "decode_attention"),
@@ -86,6 +88,8 @@ def start_values(subject: Subject, free: Mapping[str, Free]) -> dict[str, float]
         elif table == "efficiency":
             kernel, _, figure = key.partition(".")
             value = getattr(efficiency_of(subject.profile, _SAME[kernel][-1]), figure)
+            if figure == "unit_s":
+                value = value or _UNIT_S
         elif table == "memory":
             level, _, figure = key.partition(".")
             value = _bandwidth(subject.profile, level, figure)

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 from simulator.runtime import LibraryTable, OnDevice, load_runtime
 
 if TYPE_CHECKING:
-    from hardware_profiles.schema import Profile
     from simulator.calibrate_host.design import Operator
     from simulator.calibrate_host.rounds import Job
-    from workloads.moment import Dtype
 
 Call = tuple[Callable[[], Any] | None, str]
 
@@ -28,16 +26,16 @@ class TorchStack:
 
     base = "pytorch-eager"
 
+    def __init__(self, pool_bytes: int) -> None:
+        from simulator.calibrate_host.torch_operators import WeightPool
+
+        self._pool = WeightPool(pool_bytes)
+
     @property
     def library(self) -> str:
         import torch
 
         return f"PyTorch {torch.__version__}"
-
-    def dtypes(self, profile: Profile) -> tuple[Dtype, ...]:
-        from simulator.calibrate_host.calibrate import dtypes_of
-
-        return dtypes_of(profile)
 
     def section(self) -> OnDevice:
         """The base's, with RMS norm as the four passes that it is measured as."""
@@ -63,7 +61,7 @@ class TorchStack:
         from simulator.calibrate_host.torch_operators import torch_call
 
         try:
-            return torch_call(operator), ""
+            return torch_call(operator, self._pool), ""
         except (RuntimeError, NotImplementedError) as error:
             return None, " ".join(str(error).split())[:120]
 
@@ -101,14 +99,16 @@ class NumpyStack:
 
     base = "kernel"
 
+    def __init__(self, pool_bytes: int) -> None:
+        import numpy as np
+
+        self._pool = np.full(pool_bytes // 4, 0.5, dtype=np.float32)
+
     @property
     def library(self) -> str:
         import numpy
 
         return f"NumPy {numpy.__version__}"
-
-    def dtypes(self, profile: Profile) -> tuple[Dtype, ...]:
-        return ("fp32",)
 
     def section(self) -> OnDevice:
         return load_runtime(self.base).on("cpu")
@@ -125,7 +125,7 @@ class NumpyStack:
     def call(self, operator: Operator) -> Call:
         from simulator.calibrate_host.numpy_operators import numpy_call
 
-        return numpy_call(operator), "NumPy has no one function for it"
+        return numpy_call(operator, self._pool), "NumPy has no one function for it"
 
     def dispatch_jobs(self) -> list[Job]:
         return []

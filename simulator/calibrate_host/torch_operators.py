@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from itertools import cycle
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from simulator.calibrate_host.design import Operator
 
 
-def torch_call(operator: Operator) -> Callable[[], Any]:
-    """A call of `operator` on tensors that it owns.
+class WeightPool:
+    """Memory that the weights of all products are taken from in turn, so that none is in a cache.
+
+    A machine with large caches needs much memory to get around them, but only once. Filled with
+    halves, which in narrower types are halves and zeros.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        import torch
+
+        self._bytes = torch.full((size_bytes // 4,), 0.5).view(torch.uint8)
+        self._next = 0
+
+    def take(self, n: int, k: int, kind: Any) -> Any:
+        """The next n x k weights of a torch type."""
+        size = n * k * kind.itemsize
+        if self._next + size > self._bytes.numel():
+            self._next = 0
+        start, self._next = self._next, self._next + size
+        return self._bytes[start : start + size].view(kind).view(n, k)
+
+
+def torch_call(operator: Operator, pool: WeightPool) -> Callable[[], Any]:
+    """A call of `operator` on tensors that it owns, and weights of a pool.
 
     Raises RuntimeError where this build of PyTorch has no such kernel for the type.
     """
@@ -20,7 +41,7 @@ def torch_call(operator: Operator) -> Callable[[], Any]:
 
     sizes = operator.sizes
     if operator.name == "product":
-        return _product(operator)
+        return _product(operator, pool)
     if operator.name == "attention":
         shape = (sizes["batch"], sizes["heads"])
         query = torch.rand(*shape, sizes["queries"], 64)
@@ -33,14 +54,23 @@ def torch_call(operator: Operator) -> Callable[[], Any]:
     return _elementwise(operator.name, left, right, operator.fresh)
 
 
-def _product(operator: Operator) -> Callable[[], Any]:
-    """x W^T as torch.nn.Linear does it; each call takes the next of several weights."""
+def _product(operator: Operator, pool: WeightPool) -> Callable[[], Any]:
+    """x W^T as torch.nn.Linear does it, each call with other weights."""
     import torch
 
     m, n, k = (operator.sizes[name] for name in ("m", "n", "k"))
     kind = getattr(torch, _TORCH_TYPES[operator.dtype])
     left = torch.rand(m, k).to(kind)
-    weights: Iterator[Any] = cycle([torch.rand(n, k).to(kind) for _ in range(operator.sets)])
+    linear = torch.nn.functional.linear
+    linear(left, pool.take(n, k, kind))
+    return lambda: linear(left, pool.take(n, k, kind))
+
+
+_TORCH_TYPES[operator.dtype])
+    left = torch.rand(m, k).to(kind)
+    flat = pool.view(kind)
+    views = [flat[i * n * k : (i + 1) * n * k].view(n, k) for i in range(operator.sets)]
+    weights: Iterator[Any] = cycle(views)
     linear = torch.nn.functional.linear
     linear(left, next(weights))
     return lambda: linear(left, next(weights))
