@@ -66,16 +66,6 @@ def _product(operator: Operator, pool: WeightPool) -> Callable[[], Any]:
     return lambda: linear(left, pool.take(n, k, kind))
 
 
-_TORCH_TYPES[operator.dtype])
-    left = torch.rand(m, k).to(kind)
-    flat = pool.view(kind)
-    views = [flat[i * n * k : (i + 1) * n * k].view(n, k) for i in range(operator.sets)]
-    weights: Iterator[Any] = cycle(views)
-    linear = torch.nn.functional.linear
-    linear(left, next(weights))
-    return lambda: linear(left, next(weights))
-
-
 _TORCH_TYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
