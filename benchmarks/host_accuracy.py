@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from rich.console import Console
@@ -58,8 +59,8 @@ _TARGET = 16
 def module(name: str) -> Any:
     """The model as transformers builds it from a config, with constants for weights."""
     import torch
-    import transformers as hf
 
+    hf: Any = import_module("transformers")
     makers: dict[str, Callable[[], Any]] = {
         "bert-base": lambda: hf.BertModel(hf.BertConfig()),
         "gpt2": lambda: hf.GPT2LMHeadModel(hf.GPT2Config()),
@@ -138,15 +139,16 @@ def predicted_s(case: Case, threads: int, profile: Any, runtime: Any) -> float:
     return simulate(program, with_cores(profile, threads), runtime).latency_s
 
 
-def measured(cases: tuple[Case, ...], cores: int, budget_s: float) -> Iterator[tuple[Job, Timing]]:
-    """Timings of all cases with one thread and with all."""
+def measured(
+    cases: tuple[Case, ...], threads: list[int], budget_s: float
+) -> Iterator[tuple[Job, Timing]]:
+    """Timings of all cases with each number of threads."""
     import torch
 
-    torch.set_num_threads(cores)
     with torch.inference_mode():
         built = {name: module(name) for name in dict.fromkeys(case.model for case in cases)}
         calls = {case.label: call(case, built[case.model]) for case in cases}
-        jobs = [Job(n, t, run) for t in sorted({1, cores}) for n, run in calls.items()]
+        jobs = [Job(n, t, run) for t in threads for n, run in calls.items()]
         yield from zip(
             jobs,
             timed_rounds(jobs, budget_s, set_threads=torch.set_num_threads),
@@ -161,15 +163,17 @@ def main() -> None:
     parser.add_argument("runtime")
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--models", default="", help="only those with these names, with commas")
+    parser.add_argument("--threads", type=int, action="append", help="[1 and all cores]")
     parser.add_argument("--csv")
     options = parser.parse_args()
     profile, runtime = load_profile(options.profile), load_runtime(options.runtime)
     wanted = set(filter(None, options.models.split(",")))
     cases = tuple(case for case in CASES if not wanted or case.model in wanted)
+    threads = options.threads or sorted({1, profile.cores.count})
     before, start = load(), time.strftime("%Y-%m-%d %H:%M")
     rows = []
     by_label = {case.label: case for case in cases}
-    for job, timing in measured(cases, profile.cores.count, options.seconds):
+    for job, timing in measured(cases, threads, options.seconds):
         seconds = predicted_s(by_label[job.name], job.threads, profile, runtime)
         rows.append((job, timing, seconds))
     _print(rows)
