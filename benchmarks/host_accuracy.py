@@ -121,7 +121,7 @@ def _step(built: Any, ids: Any, **more: Any) -> Callable[[], Any]:
     def run() -> None:
         inputs = {name: ids[:, :1], "past_key_values": cache, **more}
         built(**inputs, use_cache=True).logits[:, -1].argmax(-1)
-        cache.crop(ids.shape[1])
+        cache.crop(-1)
 
     return run
 

@@ -229,12 +229,13 @@ def reason(kind: str, message: str, value: object, location: tuple[str, ...]) ->
 def _nearest_key(location: tuple[str, ...]) -> str:
     """The key that was probably meant by the unknown one at `location`."""
     from hardware_profiles.links import Link
-    from hardware_profiles.schema import KernelClass, MemoryLevel, Profile
+    from hardware_profiles.schema import Calibration, KernelClass, MemoryLevel, Profile
     from hardware_profiles.tables import Table
 
     table: type[Table] = Profile
     options: dict[str, type[Table]] = {
-        "memory": MemoryLevel, "efficiency": KernelClass, "links": Link
+        "memory": MemoryLevel, "efficiency": KernelClass, "links": Link,
+        "calibration": Calibration,
     }  # fmt: skip
     for part in location[:-1]:
         field = Profile.model_fields.get(part)

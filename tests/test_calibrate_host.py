@@ -122,7 +122,13 @@ def test_a_folder_that_cannot_be_written_is_said_first(tmp_path: Path) -> None:
 def test_without_host_there_is_nothing_to_calibrate() -> None:
     result = CliRunner().invoke(app, ["calibrate"])
     assert result.exit_code == 2
-    assert "expected --host" in result.stderr
+    assert "expected CASES and --on MACHINE, or --host" in result.stderr
+
+
+def test_host_measures_its_own_cases() -> None:
+    result = CliRunner().invoke(app, ["calibrate", "cases.csv", "--host"])
+    assert result.exit_code == 2
+    assert "leave out CASES" in result.stderr
 
 
 def test_a_busy_machine_is_refused() -> None:

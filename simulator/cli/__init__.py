@@ -33,8 +33,8 @@ app.command("list")(list_command)
 app.command("import")(import_command)
 app.command("show")(show_command)
 app.command("lint")(lint_command)
-app.command()(calibrate)
 app.command()(compare)
+app.command()(calibrate)
 app.command()(complexity)
 
 
