@@ -16,7 +16,7 @@ from hardware_profiles.changes import (
 )
 from hardware_profiles.efficiency import efficiency_of
 from hardware_profiles.errors import ProfileError
-from hardware_profiles.keys import get, leaf_at, put
+from hardware_profiles.keys import Leaf, get, leaf_at, put
 from hardware_profiles.schema import Clock, KernelName, MemoryLevel, Peak, Profile
 
 _SHORT = {
@@ -115,6 +115,20 @@ def with_changes(profile: Profile, changes: Iterable[str]) -> Profile:
     return changed if changed is profile else _checked(changed, tuple(changes))
 
 
+def figure_of(profile: Profile, key: str) -> tuple[object, Leaf | None]:
+    """The figure that a key of `with_changes` means and what it holds.
+
+    None for both where the key stands for several figures. ProfileError for one that is not known.
+    """
+    change = Change(key, key, "1x")
+    short = _short(profile)
+    profile = _with_own_efficiency(profile, change, short)
+    path = find_key(change, Profile, profile, short, _GROUPS)
+    if ".".join(path) in _GROUPS:
+        return None, None
+    return get(profile, path), leaf_at(Profile, path, profile)
+
+
 def at_clock_share(profile: Profile, share: float) -> Profile:
     """The machine with its clocks at that share of what they are; caches follow, DRAM does not."""
     ratio = Fraction(share).limit_denominator(1_000_000)
@@ -131,8 +145,7 @@ def made_changes(before: Profile, after: Profile) -> list[str]:
 
 
 def _changed(profile: Profile, change: Change) -> Profile:
-    short = _SHORT | {level: f"memory.{level}" for level in profile.memory}
-    short |= {kernel: f"efficiency.{kernel}" for kernel in _KERNELS}
+    short = _short(profile)
     profile = _with_own_efficiency(profile, change, short)
     path = find_key(change, Profile, profile, short, _GROUPS)
     paths = [path]
@@ -147,6 +160,12 @@ def _changed(profile: Profile, change: Change) -> Profile:
         after = put(profile, one, value, Profile)
         profile = _with_dependents(profile, after, one, change)
     return profile
+
+
+def _short(profile: Profile) -> dict[str, str]:
+    """Full keys by what people write for them."""
+    short = _SHORT | {level: f"memory.{level}" for level in profile.memory}
+    return short | {kernel: f"efficiency.{kernel}" for kernel in _KERNELS}
 
 
 def _with_own_efficiency(profile: Profile, change: Change, short: dict[str, str]) -> Profile:

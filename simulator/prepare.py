@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hardware_profiles.schema import Profile
+    from simulator.machine import Reuse
     from simulator.run import Run
     from simulator.runtime import Runtime
     from workloads.model import Model
@@ -51,13 +52,15 @@ class Prepared:
         changed = [f"changed {', '.join(self.changed)}"] if self.changed else []
         return [*assumed, *changed, *self.changes, *(self.model or self.program).notes]
 
-    def run(self) -> Run:
-        """Simulate it; the errors are those of simulator.run.simulate."""
+    def run(self, reuse: Reuse | None = None) -> Run:
+        """Simulate it; the errors are those of simulator.run.simulate, `reuse` is as there."""
         from simulator.power import within_limit
         from simulator.run import simulate
 
         def at(share: float | None) -> Run:
-            return simulate(self.program, self.profile, self.runtime, clock_share=share)
+            return simulate(
+                self.program, self.profile, self.runtime, clock_share=share, reuse=reuse
+            )
 
         return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)
 
@@ -98,7 +101,7 @@ def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence
         tuple(assumed),
         (*changes, *sizes, *fusions),
         (*changed, *more),
-        _limit_watts(scenario, profile),
+        limit_watts_of(scenario, profile),
     )
 
 
@@ -154,11 +157,11 @@ def imported(
         tuple(assumed),
         tuple(fusions),
         (*changed, *more),
-        _limit_watts(scenario, profile),
+        limit_watts_of(scenario, profile),
     )
 
 
-def _limit_watts(scenario: Scenario, profile: Profile) -> float | None:
+def limit_watts_of(scenario: Scenario, profile: Profile) -> float | None:
     """The limit of power in watts; InputError where it is none, or below idle power."""
     from hardware_profiles.energy import idle_watts
     from hardware_profiles.units import parse_quantity

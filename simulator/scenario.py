@@ -112,7 +112,7 @@ class Scenario:
         found = load_workload(self.workload, dims=self.dims)
         if not isinstance(found, Model):
             return imported(self, found, profile, changed)
-        return filled(self, self._stretched(found), profile, changed)
+        return filled(self, self.stretched(found), profile, changed)
 
     def model(self) -> Model:
         """The model that is meant, with as many positions as are asked for where it may stretch.
@@ -127,9 +127,10 @@ class Scenario:
                 f"{self.workload}: is an imported graph, whose shapes are fixed; expected a model: "
                 "a bundled name or a config.json"
             )
-        return self._stretched(found)
+        return self.stretched(found)
 
-    def _stretched(self, model: Model) -> Model:
+    def stretched(self, model: Model) -> Model:
+        """`model` with as many positions as are asked for, where `stretch` allows more."""
         asked = (self.context or self.prompt or 0) + self.generate + 1
         if not self.stretch or asked <= model.max_positions or model.encoder is not None:
             return model

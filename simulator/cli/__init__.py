@@ -18,6 +18,7 @@ from simulator.cli.lint import lint_command
 from simulator.cli.listing import list_command
 from simulator.cli.run import run
 from simulator.cli.show import show_command
+from simulator.cli.study import plot_command, search_command, study_command
 
 app = typer.Typer(
     name="moments",
@@ -36,6 +37,9 @@ app.command("lint")(lint_command)
 app.command()(compare)
 app.command()(calibrate)
 app.command()(complexity)
+app.command("study")(study_command)
+app.command("plot")(plot_command)
+app.command("search")(search_command)
 
 
 def _print_version(wanted: bool) -> None:
