@@ -11,6 +11,7 @@ import typer
 
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
+from simulator.cli.diff import diff
 from simulator.cli.errors import OneLineErrors
 from simulator.cli.import_model import import_command
 from simulator.cli.lint import lint_command
@@ -34,6 +35,7 @@ app.command("show")(show_command)
 app.command("lint")(lint_command)
 app.command()(compare)
 app.command()(complexity)
+app.command()(diff)
 
 
 def _print_version(wanted: bool) -> None:
