@@ -98,12 +98,14 @@ class _Table:
                 from_open = opened[j] < closed[j]
                 best, how = min(opened[j], closed[j]) + alone, _SKIP_OPERATOR | from_open << 7
                 best_open, how_open = far, 0
+                if op.kind in _ANYWHERE:  # a copy in between does not end what is being done
+                    best_open, how_open = opened[j] + alone, _SKIP_OPERATOR | 1 << 7
                 if j:
                     left_open = new_opened[j - 1] < new_closed[j - 1]
                     cost = min(new_opened[j - 1], new_closed[j - 1]) + _ALONE
                     if cost < best:
                         best, how = cost, _SKIP_MOMENT | left_open << 7
-                    for count, cost in self._does(op, j):
+                    for count, cost in () if again else self._does(op, j):
                         before = opened[j - count] < closed[j - count]
                         cost += min(opened[j - count], closed[j - count])
                         if cost < best_open:
@@ -128,9 +130,12 @@ class _Table:
             count = len(op.kinds)
             if count <= j and all(map(_is, kinds[j - count : j], op.kinds)):
                 found.append((count, _UNKNOWN_SIZE))
+            if kind in op.kinds:  # fused in the program, too
+                found.append((1, _FIRST_PART))
             return found
         if kind == op.kind:
-            found.append((1, _size_cost(op.sizes, sizes[j - 1])))
+            part = _is_column_part(op, kind, sizes[j - 1])
+            found.append((1, _FIRST_PART if part else _size_cost(op.sizes, sizes[j - 1])))
         elif op.kind in _PARTS.get(kind, ()) and not op.weighted:
             found.append((1, _FIRST_PART))
         if kind == "matmul" == op.kind and op.sizes:
@@ -147,6 +152,8 @@ class _Table:
     def _joins(self, op: Operator, kind: str, position: int, again: bool) -> float:
         if again:
             return 0.0
+        if _is_column_part(op, kind, self.sizes[position]):
+            return _PART
         if op.weighted or len(op.kinds) > 1:
             return float("inf")
         parts = _PARTS.get(kind)
@@ -167,6 +174,13 @@ def _is(kind: str, wanted: str) -> bool:
 
 def _same_rows(moment: tuple[int, ...], op: tuple[int, ...]) -> bool:
     return (moment[0], moment[1], moment[3]) == (op[0], op[1], op[3])
+
+
+def _is_column_part(op: Operator, kind: str, moment: tuple[int, ...] | None) -> bool:
+    """Whether an operator makes some of the columns of a product that the program has whole."""
+    if kind != "matmul" or op.kinds != ("matmul",) or op.sizes is None or moment is None:
+        return False
+    return _same_rows(moment, op.sizes) and op.sizes[2] < moment[2]
 
 
 def _size_cost(op: tuple[int, ...] | None, moment: tuple[int, ...] | None) -> float:

@@ -26,7 +26,7 @@ _COLOURS = {
     "gelu": "#e69f00",
     "silu": "#e69f00",
     "relu": "#e69f00",
-    "tanh": "#e69f00",
+    "tanh": "#999933",
     "add": "#56b4e9",
     "multiply": "#56b4e9",
     "embedding": "#cc79a7",
@@ -63,7 +63,7 @@ def table(diff: Diff) -> list[Table]:
         for row in rest[:_MOST_ROWS]:
             _add(left, row, diff)
         if len(rest) > _MOST_ROWS:
-            _add(left, _sum(f"{len(rest) - _MOST_ROWS} others", rest[_MOST_ROWS:]), diff)
+            _add(left, _sum(f"and {len(rest) - _MOST_ROWS} more", rest[_MOST_ROWS:]), diff)
         found.append(left)
     return found
 
@@ -90,7 +90,7 @@ def _add(found: Table, row: Row, diff: Diff) -> None:
     both = row.measured_ns and row.predicted_ns
     sign = "-" if row.residual_ns < 0 else "+"
     found.add_row(
-        row.name.replace("_", " "),
+        row.name if "::" in row.name else row.name.replace("_", " "),
         f"{row.count:,}" if row.count else "",
         seconds_text(row.measured_ns / 1e9),
         share_text(row.measured_ns / diff.measured.total_ns) if diff.measured.total_ns else "",
@@ -137,9 +137,13 @@ def figure(diff: Diff) -> Figure:
     if layer:
         spans = [_span(pairs) for pairs in _sides(diff, layer)]
         width = max(end - start for start, end in spans)
-        (m0, _), (p0, _) = spans
-        _panel(axes[2], measured, (m0, m0 + width), "measured", "")
-        _panel(axes[3], predicted, (p0, p0 + width), "simulated", f"time since {layer} began")
+        label = f"time since {layer} began (that layer alone)"
+        for axis, bars, span, name in zip(
+            axes[2:], (measured, predicted), spans, ("measured", "simulated"), strict=True
+        ):
+            own = [bar for bar in bars if span[0] <= bar[0] < span[1]]
+            window = (span[0], span[0] + width)
+            _panel(axis, own, window, name, label if name == "simulated" else "")
     shown = {kind for _, _, kind in (*measured, *predicted)}
     handles = [Patch(color=c, label=k.replace("_", " ")) for k, c in _COLOURS.items() if k in shown]
     handles += [Patch(color=_ALONE, label="not aligned"), Patch(color=_VIEW, label="view")]
