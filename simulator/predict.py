@@ -7,6 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles import ProfileError, list_profiles, load_profile
+from hardware_profiles.calibrations import shipped
+from hardware_profiles.efficiency import Mode, with_kernels
 from hardware_profiles.variants import with_cores
 from simulator.demand.collective import collective_demand
 from simulator.fabrics import measured_collective
@@ -14,6 +16,7 @@ from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
     calls_in_a_row,
+    library_of,
     runtime_of,
     threads_of,
     warm_roles,
@@ -29,7 +32,6 @@ from workloads.transforms import spread
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hardware_profiles.collectives import Mode
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
     from simulator.run import Run
@@ -46,10 +48,14 @@ class Skip(Exception):  # noqa: N818 - not an error: the case is listed with thi
 
 @dataclass
 class Predictor:
-    """Predicts cases; keeps what cases share (profiles, models) and equal cases' results."""
+    """Predicts cases; keeps what cases share (profiles, models) and equal cases' results.
+
+    `mode`: "calibrated" uses the shipped calibration of a case's machine and library where there is
+    one; "zero-shot" uses nothing that was fitted to a machine with the same die.
+    """
 
     workloads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    collectives: Mode = "calibrated"
+    mode: Mode = "calibrated"
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)
     _models: dict[str, Model] = field(default_factory=dict)
 
@@ -62,6 +68,10 @@ class Predictor:
         if key not in self._known:
             self._known[key] = self._predict(case)
         return self._known[key]
+
+    def fitted(self, case: Case) -> bool:
+        """Whether the calibrations that this predicts with were fitted to the case itself."""
+        return self.mode == "calibrated" and case.case_id in _fitted_cases()
 
     def runtime_of(self, case: Case) -> tuple[str, str]:
         """`runtime_of` for the machine and the model that the case names."""
@@ -81,6 +91,8 @@ class Predictor:
             raise Skip(f"no weight format {case.weight_dtype!r}")
         profile = _profile(case.hardware)
         threads = threads_of(case.conditions) if profile.kind == "cpu" else 0
+        if profile.kind == "gpu" and (self.mode == "zero-shot" or not case.workload):
+            profile = _kernels(case.hardware, case.dtype, self.mode, library_of(case))
         try:
             runtime = _runtime(self.runtime_of(case)[0])
             if threads:
@@ -100,7 +112,7 @@ class Predictor:
         try:
             measured = measured_collective(case, profile)
             needs = collective_demand(
-                measured.shape, profile, network=measured.network, mode=self.collectives,
+                measured.shape, profile, network=measured.network, mode=self.mode,
                 inside=measured.inside,
             )  # fmt: skip
         except ProfileError as error:
@@ -181,6 +193,20 @@ def _profile(name: str) -> Profile:
         return load_profile(name)
     except ProfileError as error:
         raise Skip(str(error)) from error
+
+
+@cache
+def _kernels(hardware: str, dtype: str, mode: Mode, library: str) -> Profile:
+    return with_kernels(_profile(hardware), dtype, mode=mode, library=library)
+
+
+@cache
+def _fitted_cases() -> frozenset[str]:
+    """Every case that a shipped calibration was fitted to."""
+    files = shipped().values()
+    return frozenset(
+        x for file in files for entry in file.calibration.values() for x in entry.fitted
+    )
 
 
 @cache

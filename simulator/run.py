@@ -224,7 +224,7 @@ class Run:
         cycles = trace.cycles * trace.device_count
         moved = sum(t.dram_bytes for t in self.job.traffic)
         return {
-            "mfu": self._arithmetic_s / latency,
+            "mfu": self._arithmetic_s * self.clock_share / latency,
             "memory_bandwidth": moved / profile.memory["dram"].bandwidth_bytes_per_s / latency,
             "cores_busy": (held - linked) / (trace.core_count * cycles),
             "host": sum(trace.dispatch_cycles) / cycles,

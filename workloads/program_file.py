@@ -109,8 +109,8 @@ def _moment(read: MomentData) -> Moment:
         _shape(read.shape),
         read.dtype,
         OperationCounts(**read.counts.model_dump()),
-        tuple(Tensor(t.name, t.bytes, t.role) for t in read.reads),
-        tuple(Tensor(t.name, t.bytes, t.role) for t in read.writes),
+        tuple(Tensor(t.name, t.bytes, t.role, t.elements) for t in read.reads),
+        tuple(Tensor(t.name, t.bytes, t.role, t.elements) for t in read.writes),
         parts=read.parts,
         group=read.group,
         attention=attention if isinstance(attention, AttentionShape) else None,
@@ -175,13 +175,16 @@ def _segment_table(segment: Segment) -> dict[str, Any]:
 def _moment_table(moment: Moment) -> dict[str, Any]:
     from dataclasses import asdict
 
-    if moment.fused or type(moment.shape) not in _TYPES:
+    if moment.fused or moment.sparsity is not None or type(moment.shape) not in _TYPES:
         raise InputError(
-            f"moment {shown(moment.name)}: fused moments and collectives are not written to files; "
-            "write the program before it is transformed"
+            f"moment {shown(moment.name)}: fused and pruned moments and collectives are not "
+            "written to files; write the program before it is transformed"
         )
     table = asdict(moment)
-    del table["fused"]
+    del table["fused"], table["sparsity"]
+    for tensor in (*table["reads"], *table["writes"]):
+        if not tensor["elements"]:
+            del tensor["elements"]
     for key in ("shape", "attention"):
         if table[key] is not None:
             table[key] = {"type": _TYPES[type(getattr(moment, key))], **table[key]}

@@ -65,6 +65,7 @@ class TensorData(TableData):
     name: NameData
     bytes: CountData
     role: Role
+    elements: CountData = 0
 
 
 class CountsData(TableData):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
 from simulator.cli.diff import diff
@@ -34,6 +35,7 @@ app.command("import")(import_command)
 app.command("show")(show_command)
 app.command("lint")(lint_command)
 app.command()(compare)
+app.command()(calibrate)
 app.command()(complexity)
 app.command()(diff)
 
