@@ -163,7 +163,10 @@ def test_on_a_gpu_kernels_are_the_operators_that_launched_them(
     diff = diff_file(written(tmp_path, events), scenario)
     adds_up(diff)
     assert diff.measured.source == "torch.profiler, on the device"
-    assert {row.name: row.measured_ns for row in diff.by_kind()} == {"matmul": 25_000, "gelu": 9_000}
+    assert {row.name: row.measured_ns for row in diff.by_kind()} == {
+        "matmul": 25_000,
+        "gelu": 9_000,
+    }
     assert diff.total().measured_ns == 34_000
     assert [pair.moments[0].name for pair in diff.pairs] == ["layer.0/up", "layer.0/activation"]
 
@@ -248,8 +251,8 @@ def test_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         diff_file(written(tmp_path, [op("aten::mm", i, 1) for i in range(3)]), base)
     with pytest.raises(InputError, match="there is no such file"):
         diff_file(tmp_path / "none.json", base)
+    (tmp_path / "bytes.json").write_bytes(b"[\xff]")
     with pytest.raises(InputError, match="not UTF-8 text"):
-        (tmp_path / "bytes.json").write_bytes(b"[\xff]")
         diff_file(tmp_path / "bytes.json", base)
 
 

@@ -16,6 +16,8 @@ from simulator.trace_diff.shapes import sizes_of_moment
 from workloads.errors import InputError
 from workloads.moment import Moment
 
+_words = str.split
+
 MAX_CELLS = 6_000_000
 _ALONE, _LIGHT_ALONE = 1.0, 0.3
 _UNKNOWN_SIZE, _OTHER_SIZE = 0.2, 1.2
@@ -27,14 +29,14 @@ _ACTIVATIONS = frozenset({"gelu", "relu", "silu", "tanh"})
 _ANYWHERE = frozenset({"copy", "to"})
 _PARTS: dict[str, frozenset[str]] = {
     "attention": frozenset(
-        "matmul multiply add softmax masked_fill where isnan IsNaN Where cache_append".split()
+        _words("matmul multiply add softmax masked_fill where isnan IsNaN Where cache_append")
     ),
-    "gelu": frozenset("multiply pow add tanh erf Pow Erf".split()),
-    "rms_norm": frozenset("pow mean rsqrt add multiply Pow ReduceMean Sqrt".split()),
-    "layer_norm": frozenset("mean add pow sqrt multiply".split()),
-    "rope": frozenset("multiply neg cache_append add Neg".split()),
-    "silu": frozenset("sigmoid Sigmoid multiply".split()),
-    "sample": frozenset("softmax top_k".split()),
+    "gelu": frozenset(_words("multiply pow add tanh erf Pow Erf")),
+    "rms_norm": frozenset(_words("pow mean rsqrt add multiply Pow ReduceMean Sqrt")),
+    "layer_norm": frozenset(_words("mean add pow sqrt multiply")),
+    "rope": frozenset(_words("multiply neg cache_append add Neg")),
+    "silu": frozenset(_words("sigmoid Sigmoid multiply")),
+    "sample": frozenset(_words("softmax top_k")),
 }
 _LIGHT = frozenset({"copy", "cache_append"})
 
@@ -67,7 +69,7 @@ def align(operators: Sequence[Operator], moments: Sequence[Moment]) -> list[Matc
 
 
 class _Table:
-    """Costs of the best alignments of beginnings; "open": the last operator's moment may get more."""
+    """Costs of the best alignments; "open": the last operator's moment may get more."""
 
     def __init__(
         self,
@@ -163,7 +165,8 @@ class _Table:
 
 
 _PLAIN = frozenset(
-    "matmul attention softmax layer_norm rms_norm gelu silu relu tanh add multiply embedding".split()
+    _words("""matmul attention softmax layer_norm rms_norm gelu silu relu tanh add multiply
+    embedding""")
 )
 """Kinds that count as much as a moment when they are left alone; others cost less."""
 

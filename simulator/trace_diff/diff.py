@@ -1,4 +1,4 @@
-"""The difference between a trace and a simulated run, by kind, by layer and operator by operator."""
+"""The difference between a trace and a simulated run: by kind, layer and operator."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table; `count` is that of measured operators or, where there are none, moments."""
+    """A line of a table; `count`: measured operators or, where there are none, moments."""
 
     name: str
     count: int

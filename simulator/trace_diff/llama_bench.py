@@ -1,19 +1,20 @@
 """Results of llama.cpp's llama-bench (`-o json`): whole tests, each held against a run of its own.
 
 The fields are those that its README shows (ggml-org/llama.cpp, tools/llama-bench/README.md, commit
-08d0baac): `n_prompt` tokens read, then `n_gen` generated, after `n_depth` cached ones; `samples_ns`,
-of which the median is taken, or `avg_ns`. Neither tokenization nor sampling is in the times.
+08d0baac): `n_prompt` tokens read, then `n_gen` generated, after `n_depth` cached ones;
+`samples_ns`, of which the median is taken, or `avg_ns`. Neither tokenization nor sampling is in
+the times.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from simulator.trace_diff.measured import Measured, Operator
+from simulator.trace_diff.reading import is_number
 from workloads.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ def read_llama_bench(path: str, rows: Iterable[dict[str, Any]]) -> tuple[list[Te
         if count > _MOST:
             raise InputError(f"{path}: more than {_MOST:,} tests")
         where = f"{path}: test {count}"
-        lengths = [_length(where, row, key) for key in ("n_prompt", "n_gen", "n_depth")]
-        if not lengths[0] and not lengths[1]:
+        prompt, generate, depth = (_length(where, row, k) for k in ("n_prompt", "n_gen", "n_depth"))
+        if not prompt and not generate:
             raise InputError(f"{where}: n_prompt and n_gen are both 0")
-        tests.append(Test(*lengths, _time_ns(where, row)))
+        tests.append(Test(prompt, generate, depth, _time_ns(where, row)))
     if not tests:
         raise InputError(f"{path}: an empty list; expected the output of llama-bench -o json")
     found, at = [], 0
@@ -88,7 +89,6 @@ def _time_ns(where: str, row: dict[str, Any]) -> int:
     key = "samples_ns" if samples else "avg_ns"
     values = samples if isinstance(samples, list) and samples else [row.get("avg_ns")]
     for value in values:
-        fine = isinstance(value, int | float) and not isinstance(value, bool)
-        if not fine or not math.isfinite(value) or not 0 < value < 1e15:
+        if not is_number(value) or not 0 < value < 1e15:
             raise InputError(f"{where}: {key} = {shown(value)}: expected nanoseconds above 0")
     return round(median(values))

@@ -1,20 +1,23 @@
 """Names of operators in frameworks, and the kinds of moments that they are.
 
-Names are those of PyTorch's ATen operators (native_functions.yaml of PyTorch 2) and of ONNX and ONNX
-Runtime's contributed operators (docs/ContribOperators.md of ONNX Runtime). A name that is in no
-table is an operator of its own kind: it is never dropped, and aligned with nothing.
+Names are those of PyTorch's ATen operators (native_functions.yaml of PyTorch 2) and of ONNX and
+ONNX Runtime's contributed operators (docs/ContribOperators.md of ONNX Runtime). A name that is in
+no table is an operator of its own kind: it is never dropped, and aligned with nothing.
 """
 
 from __future__ import annotations
 
 import re
 
+_words = str.split
+
 TORCH_VIEWS = frozenset(
-    """view reshape _reshape_alias transpose t permute expand expand_as as_strided slice select split
-    split_with_sizes unbind chunk narrow unsqueeze squeeze detach detach_ alias flatten unflatten
-    contiguous to _unsafe_view view_as movedim swapaxes T mT real lift_fresh resolve_conj resolve_neg
-    empty empty_like empty_strided resize_ set_ dropout size item _local_scalar_dense is_nonzero
-    result_type numpy_T diagonal new_empty""".split()
+    _words("""view reshape _reshape_alias transpose t permute expand expand_as as_strided slice
+    select split split_with_sizes unbind chunk narrow unsqueeze squeeze detach detach_
+    alias flatten unflatten contiguous to _unsafe_view view_as movedim swapaxes T mT real
+    lift_fresh resolve_conj resolve_neg empty empty_like empty_strided resize_ set_
+    dropout size item _local_scalar_dense is_nonzero result_type numpy_T diagonal
+    new_empty""")
 )
 """They move no data, unless a copy is found inside them (reshape, contiguous, to)."""
 
@@ -42,7 +45,8 @@ KNOWN_KINDS = frozenset({*TORCH_KINDS.values(), "attention", ""})
 TORCH_WEIGHTED = frozenset({"linear", "addmm"})
 
 ORT_VIEWS = frozenset(
-    "Reshape Squeeze Unsqueeze Identity Shape Flatten Constant ConstantOfShape Slice Split Expand".split()
+    _words("""Reshape Squeeze Unsqueeze Identity Shape Flatten Constant ConstantOfShape Slice Split
+    Expand""")
 )
 ORT_KINDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("MatMul", "Gemm", "FusedMatMul", "MatMulNBits", "MatMulInteger"), ("matmul",)),

@@ -1,8 +1,8 @@
 """Profiles that ONNX Runtime writes (SessionOptions.enable_profiling).
 
-Read from profiles of ONNX Runtime 1.32: a JSON list of complete events; category "Node" with a name
-that ends in "_kernel_time" is one kernel, its arguments name the operator and the shapes of its
-inputs and outputs (weights that were packed before are absent); "Session" / "model_run" is one pass.
+Read from profiles of ONNX Runtime 1.32: a JSON list of complete events; category "Node" with a
+name that ends in "_kernel_time" is one kernel, its arguments name the operator and the shapes of
+its inputs and outputs (weights that were packed before are absent); "model_run" is one pass.
 """
 
 from __future__ import annotations

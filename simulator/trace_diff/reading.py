@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from workloads.errors import InputError, shown
 
@@ -36,7 +36,9 @@ def read_events(path: str | Path) -> Iterator[dict[str, Any]]:
             raise InputError(f'{path}: has no list "traceEvents"; expected {_FORMATS}')
         start = found.end() - 1
     if text[start : start + 1] != "[":
-        raise InputError(f"{path}: starts with {shown(text[start : start + 20])}; expected {_FORMATS}")
+        raise InputError(
+            f"{path}: starts with {shown(text[start : start + 20])}; expected {_FORMATS}"
+        )
     return _objects(path, text, start + 1)
 
 
@@ -80,17 +82,22 @@ def _text(path: Path) -> str:
 
 def span_ns(path: str | Path, event: dict[str, Any]) -> tuple[int, int]:
     """Start and duration of a complete event, whose "ts" and "dur" are microseconds."""
-    found = []
-    for key in ("ts", "dur"):
-        value = event.get(key)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or abs(value) > 1e15 or (key == "dur" and value < 0):  # type: ignore[arg-type,operator]
-            name = shown(event.get("name"))
-            raise InputError(
-                f"{path}: event {name}: {key} = {shown(value)}: expected microseconds"
-            )
-        found.append(value)
-    return round(found[0] * 1000), round((found[0] + found[1]) * 1000) - round(found[0] * 1000)  # type: ignore[operator]
+    start, duration = (_microseconds(path, event, key) for key in ("ts", "dur"))
+    return round(start * 1000), round((start + duration) * 1000) - round(start * 1000)
+
+
+def _microseconds(path: str | Path, event: dict[str, Any], key: str) -> float:
+    value = event.get(key)
+    if not is_number(value) or abs(value) > 1e15 or (key == "dur" and value < 0):
+        name = shown(event.get("name"))
+        raise InputError(f"{path}: event {name}: {key} = {shown(value)}: expected microseconds")
+    return value
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a finite number; true and false are none."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def dims_lists(value: object) -> list[list[int]]:

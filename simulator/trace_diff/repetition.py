@@ -14,7 +14,7 @@ _LONGEST = 400
 
 
 def repetitions(operators: Sequence[Operator]) -> tuple[int, int]:
-    """(operators in a layer, layers): the stretch of equal operators that covers most; (0, 1): none.
+    """(operators in a layer, layers) of the stretch that covers most; (0, 1): none repeats.
 
     Of periods that cover equally many operators the shortest is taken.
     """

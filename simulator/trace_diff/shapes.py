@@ -16,9 +16,10 @@ ROWS = ("softmax", "layer_norm", "rms_norm")
 
 
 def sizes_of_moment(moment: Moment) -> tuple[int, ...] | None:
-    """matmul: batch, m, n, k. Attention: batch, heads, head_dim, q_len, kv_len. Rows: rows, columns.
+    """matmul: batch, m, n, k. Attention: batch, heads, head_dim, q_len, kv_len.
 
-    Elementwise: elements. None for what traces do not tell (collectives, cache appends, copies).
+    Norms, softmax, embedding: rows, columns. Elementwise: elements.
+    None for what traces do not tell (collectives, cache appends, copies).
     """
     shape = moment.shape
     if moment.kind in ("cache_append", "copy", "rope", "sample"):

@@ -1,8 +1,8 @@
 """Traces that torch.profiler exports (`export_chrome_trace`): CPU operators and CUDA kernels.
 
-Read from such traces of PyTorch 2.13: complete events of category "cpu_op" nest by time on a thread;
-with `record_shapes=True` their "Input Dims" are the shapes. Kernels carry the "External id" of the
-operator that launched them, or share a "correlation" with the call of the CUDA runtime inside it.
+Read from such traces of PyTorch 2.13: complete events of category "cpu_op" nest by time on a
+thread; with `record_shapes=True` their "Input Dims" are the shapes. Kernels carry the "External id"
+of the operator that launched them, or share a "correlation" with a call of the CUDA runtime in it.
 """
 
 from __future__ import annotations

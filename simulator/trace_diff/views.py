@@ -152,7 +152,9 @@ def figure(diff: Diff) -> Figure:
         f"simulated {seconds_text(diff.predicted_total_ns / 1e9)}",
         fontsize=11, x=0.06, ha="left", weight="bold",
     )  # fmt: skip
-    made.subplots_adjust(left=0.06, right=0.985, top=0.84 if layer else 0.72, bottom=0.1, hspace=0.75)
+    made.subplots_adjust(
+        left=0.06, right=0.985, top=0.84 if layer else 0.72, bottom=0.1, hspace=0.75
+    )
     made.legend(handles=handles, loc="upper right", ncols=len(handles), fontsize=8, frameon=False,
                 bbox_to_anchor=(0.99, 0.95 if layer else 0.9))  # fmt: skip
     return made
@@ -194,7 +196,9 @@ def _span(bars: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return min(start for start, _ in bars), max(start + length for start, length in bars)
 
 
-def _panel(axes: Axes, bars: Sequence[_Bar], window: tuple[int, int], name: str, label: str) -> None:
+def _panel(
+    axes: Axes, bars: Sequence[_Bar], window: tuple[int, int], name: str, label: str
+) -> None:
     from matplotlib.collections import PolyCollection
     from matplotlib.ticker import EngFormatter
 
@@ -206,7 +210,9 @@ def _panel(axes: Axes, bars: Sequence[_Bar], window: tuple[int, int], name: str,
         left, right = (at - start) / 1e9, (at + length - start) / 1e9
         corners.append([(left, 0), (right, 0), (right, 1), (left, 1)])
     faces = [_COLOURS.get(kind) or colours.get(kind, "#777777") for _, _, kind in inside]
-    axes.add_collection(PolyCollection(corners, facecolors=faces, edgecolors="white", linewidths=0.1))
+    axes.add_collection(
+        PolyCollection(corners, facecolors=faces, edgecolors="white", linewidths=0.1)
+    )
     axes.set_xlim(0, (end - start) / 1e9)
     axes.set_ylim(0, 1)
     axes.set_yticks([])
