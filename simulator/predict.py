@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any
 from hardware_profiles import ProfileError, list_profiles, load_profile
 from hardware_profiles.calibrations import shipped
 from hardware_profiles.efficiency import Mode, with_kernels
-from hardware_profiles.variants import with_cores
+from hardware_profiles.variants import with_cores, with_one_socket
 from simulator.demand.collective import collective_demand
 from simulator.fabrics import measured_collective
+from simulator.forward_calibration import ForwardScales, calibrated, forward_scales
 from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
     calls_in_a_row,
     library_of,
+    one_socket,
     runtime_of,
     threads_of,
     warm_roles,
 )
+from simulator.requests import chunk_of
 from simulator.run import simulate
-from simulator.runtime import list_runtimes, load_runtime
+from simulator.runtime import Runtime, list_runtimes, load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
 from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES, Parallel
@@ -68,12 +71,8 @@ class Predictor:
             case.weight_dtype, tuple(case.sizes.items()), case.conditions, case.source[:16],
         )  # fmt: skip
         if key not in self._known:
-            self._known[key] = self._predict(case)
+            self._known[key] = self.predict(case, self.scales_of(case))
         return self._known[key]
-
-    def fitted(self, case: Case) -> bool:
-        """Whether the calibrations that this predicts with were fitted to the case itself."""
-        return self.mode == "calibrated" and case.case_id in _fitted_cases()
 
     def runtime_of(self, case: Case) -> tuple[str, str]:
         """`runtime_of` for the machine and the model that the case names."""
@@ -82,7 +81,26 @@ class Predictor:
             decoder = self._model(case.workload).family == "decoder"
         return runtime_of(case, _profile(case.hardware), decoder=decoder)
 
-    def _predict(self, case: Case) -> float:
+    def scales_of(self, case: Case) -> ForwardScales | None:
+        """What scales the runtime and the machine of a whole pass; None: nothing does."""
+        if not case.workload:
+            return None
+        profile = _profile(case.hardware)
+        return forward_scales(self.software_of(case), profile, case.devices, self.mode)
+
+    def fitted(self, case: Case) -> bool:
+        """Whether what this predicts a case with was fitted to it, so that it tests nothing."""
+        if not case.workload:
+            return self.mode == "calibrated" and case.case_id in _fitted_cases()
+        scales = self.scales_of(case)
+        return scales is not None and case.case_id in scales.fitted_on
+
+    def software_of(self, case: Case) -> str:
+        """The name that scales go by: the runtime that predicts a case; unknown stays unknown."""
+        return UNKNOWN_RUNTIME if case.runtime == UNKNOWN_RUNTIME else self.runtime_of(case)[0]
+
+    def predict(self, case: Case, scales: ForwardScales | None) -> float:
+        """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
         if case.what in COLLECTIVES:
             return self._collective_s(case)
         if case.devices != 1 and not case.workload:
@@ -97,8 +115,12 @@ class Predictor:
             profile = _kernels(case.hardware, case.dtype, self.mode, library_of(case))
         try:
             runtime = _runtime(self.runtime_of(case)[0])
+            if one_socket(case):
+                profile = with_one_socket(profile)
             if threads:
                 profile = with_cores(profile, min(threads, profile.cores.count))
+            if scales is not None:
+                profile, runtime = calibrated(profile, runtime, scales, case.dtype)
             if case.workload:
                 return self._forward_s(case, profile, runtime)
             program = operator_program(case)
@@ -121,7 +143,7 @@ class Predictor:
             raise Skip(str(error)) from error
         return needs.cycles / profile.clock.burst_hz
 
-    def _forward_s(self, case: Case, profile: Profile, runtime: str) -> float:
+    def _forward_s(self, case: Case, profile: Profile, runtime: Runtime) -> float:
         """One pass, one step or one generation.
 
         A generation is its prefill plus equal steps at the middle context: the time of a step is
@@ -150,7 +172,9 @@ class Predictor:
         first_s = self._run(case, model, profile, runtime, **first).latency_s
         return first_s + (generate - 1) * step_s
 
-    def _run(self, case: Case, model: Model, profile: Profile, runtime: str, **lengths: int) -> Run:
+    def _run(
+        self, case: Case, model: Model, profile: Profile, runtime: Runtime, **lengths: int
+    ) -> Run:
         longest = lengths["context"] + 1 if "context" in lengths else lengths["prompt"]
         # a benchmark may read more than the model was made for
         if model.encoder is None and not model.memory and longest > model.max_positions:
@@ -165,8 +189,8 @@ class Predictor:
             weight_dtype=case.weight_dtype,
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
-            expand_latents=bool(model.kv_rank)
-            and load_runtime(runtime).on(profile.kind).expands_latents,
+            chunk=chunk_of(runtime.on(profile.kind), model, lengths.get("prompt")),
+            expand_latents=bool(model.kv_rank) and runtime.on(profile.kind).expands_latents,
         )
         whole = spread(program, _layout(case))
         return self._seen(simulate(whole, profile, runtime, must_hold="weights"))
@@ -218,10 +242,10 @@ def _fitted_cases() -> frozenset[str]:
 
 
 @cache
-def _runtime(name: str) -> str:
+def _runtime(name: str) -> Runtime:
     if name not in list_runtimes():
         raise Skip(f"no runtime {name!r}")
-    return load_runtime(name).name
+    return load_runtime(name)
 
 
 def _steady_s(run: Run, calls: int) -> float:

@@ -90,6 +90,7 @@ def _program(read: FileData) -> Program:
             step.tokens,
             step.context,
             tuple(Repeat(segments[r.segment], r.count, r.first) for r in step.repeats),
+            step.chosen,
         )
         for step in read.passes
     )
@@ -156,7 +157,7 @@ def program_table(program: Program) -> dict[str, Any]:
         "passes": [
             {
                 "name": step.name, "phase": step.phase, "tokens": step.tokens,
-                "context": step.context,
+                "context": step.context, "chosen": step.chosen,
                 "repeats": [
                     {"segment": numbers[id(r.segment)], "count": r.count, "first": r.first}
                     for r in step.repeats
