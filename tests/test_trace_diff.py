@@ -294,3 +294,39 @@ def test_the_table_and_the_charts(tmp_path: Path, scenario: Scenario) -> None:
     assert drawing.count('<g id="axes_') == 4
     with pytest.raises(InputError, match="not a known format"):
         draw_diff(diff, tmp_path / "both.txt")
+
+
+def test_the_command(tmp_path: Path, scenario: Scenario) -> None:
+    from typer.testing import CliRunner
+
+    from simulator.cli import app
+
+    arguments = ["diff", str(TORCH), "--workload", scenario.workload, "--on", "amd-epyc-7763-1s"]
+    arguments += ["--prompt", "32", "--threads", "1"]
+    out, chart = tmp_path / "diff.json", tmp_path / "diff.png"
+    done = CliRunner().invoke(app, [*arguments, "--json", str(out), "--gantt", str(chart)])
+    assert done.exit_code == 0, done.output
+    figures = json.loads(out.read_text())
+    parts = [*figures["by_kind"], *figures["left_over"], figures["between"]]
+    assert sum(row["measured_ns"] for row in parts) == figures["total"]["measured_ns"]
+    assert chart.read_bytes()[:4] == b"\x89PNG"
+    assert "between operators" in done.stdout
+    printed = CliRunner().invoke(app, [*arguments, "--json", "-"])
+    assert json.loads(printed.stdout) == figures
+
+
+def test_bad_input_ends_the_command_with_one_line(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from simulator.cli import app
+
+    path, out = written(tmp_path, "[]"), tmp_path / "out.json"
+    arguments = ["diff", str(path), "--workload", "gpt2", "--on", "amd-epyc-7763-1s"]
+    done = CliRunner().invoke(app, [*arguments, "--json", str(out)])
+    assert done.exit_code == 2
+    assert "nothing was measured" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not out.exists()
+    done = CliRunner().invoke(app, [*arguments, "--gantt", str(tmp_path / "x.gif")])
+    assert done.exit_code == 2
+    assert "not a known format" in done.stderr

@@ -87,7 +87,7 @@ def _length(where: str, row: dict[str, Any], key: str) -> int:
 def _time_ns(where: str, row: dict[str, Any]) -> int:
     samples = row.get("samples_ns")
     key = "samples_ns" if samples else "avg_ns"
-    values = samples if isinstance(samples, list) and samples else [row.get("avg_ns")]
+    values: list[float] = samples if isinstance(samples, list) and samples else [row.get("avg_ns")]  # type: ignore[list-item]
     for value in values:
         if not is_number(value) or not 0 < value < 1e15:
             raise InputError(f"{where}: {key} = {shown(value)}: expected nanoseconds above 0")
