@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.compare import statistics
-from simulator.look import check_picture, seconds_text
+from simulator.look import check_picture, time_unit
 from simulator.output import whole_file
 from workloads.errors import InputError
 
@@ -57,7 +57,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
     made = Figure(figsize=(14, 8), dpi=150, facecolor="white")
     FigureCanvasAgg(made)
     grid = made.add_gridspec(
-        2, 2, width_ratios=(1.15, 1), height_ratios=(1, 1.5), left=0.06, right=0.985, top=0.91,
+        2, 2, width_ratios=(1.15, 1), height_ratios=(1, 1.5), left=0.075, right=0.985, top=0.91,
         bottom=0.08, wspace=0.42, hspace=0.32,
     )  # fmt: skip
     _cloud(made.add_subplot(grid[:, 0]), tested)
@@ -68,7 +68,7 @@ def comparison_figure(comparison: Comparison) -> Figure:
         f"Predicted against measured, {comparison.mode}: {all_of.n:,} cases, "
         f"mean {100 * all_of.mape:.1f} %, median {100 * all_of.median_ape:.1f} %, "
         f"bias {100 * all_of.bias:+.1f} %",
-        x=0.06, ha="left", fontsize=11, weight="bold",
+        x=0.075, ha="left", fontsize=11, weight="bold",
     )  # fmt: skip
     return made
 
@@ -154,8 +154,11 @@ def _seconds(axes: Axes, which: str) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(
-        FuncFormatter(lambda value, _: seconds_text(value).replace(".000", ""))
-    )
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _tick(value)))
     axis.set_minor_formatter(NullFormatter())
     axis.set_tick_params(labelsize=8)
+
+
+def _tick(seconds: float) -> str:
+    size, name = time_unit(seconds)
+    return f"{seconds / size:.3g} {name}"

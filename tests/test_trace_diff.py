@@ -5,14 +5,19 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from simulator.run import Run
 from simulator.scenario import Scenario
-from simulator.trace_diff import Diff, diff_file, reading
-from simulator.trace_diff.measured import Operator, one_after_another
+from simulator.trace_diff import Diff, align, diff_file, reading
+from simulator.trace_diff.diff import diff_run
+from simulator.trace_diff.measured import Measured, Operator, one_after_another
 from simulator.trace_diff.repetition import repetitions
 from simulator.trace_diff.views import draw_diff, table
 from workloads import InputError
@@ -257,8 +262,6 @@ def test_files_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_too_many_pairs_and_several_devices(scenario: Scenario) -> None:
-    from simulator.trace_diff import align
-
     with pytest.raises(InputError, match="too many to align; profile a single pass"):
         align.align([Operator("x", ("add",), None, 0, 1)] * 7000, scenario.run().moments * 300)
     spread = Scenario("gpt2", "nvidia-h100-sxm5-80gb", prompt=8, pipeline_parallel=2)
@@ -330,3 +333,40 @@ def test_bad_input_ends_the_command_with_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*arguments, "--gantt", str(tmp_path / "x.gif")])
     assert done.exit_code == 2
     assert "not a known format" in done.stderr
+
+
+@cache
+def short_run() -> Run:
+    return Scenario("bert-base", "amd-epyc-7763-1s", prompt=8, drop_layers="11").run()
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([(), ("matmul",), ("add",), ("softmax",), ("copy",), ("fft",),
+                             ("add", "layer_norm"), ("gelu",), ("layer_norm",)]),
+            st.integers(0, 50), st.integers(0, 20), st.sampled_from([-1, 0, 1]),
+        ), min_size=1, max_size=40,
+    )
+)  # fmt: skip
+def test_any_operators_add_up_and_keep_their_order(items: list[Any]) -> None:
+    run = short_run()
+    ops = [Operator("x", k, None, start, length, False, call) for k, start, length, call in items]
+    lined = one_after_another(ops)
+    end = max(o.start_ns + o.duration_ns for o in lined)
+    measured = Measured("made up", lined, lined[0].start_ns, end - lined[0].start_ns)
+    diff = diff_run(measured, run)
+    adds_up(diff)
+    assert diff.between().measured_ns >= 0
+    real = [o for o in lined if not o.is_view]
+    matches = align.align(real, run.moments)
+    for side in ("operators", "moments"):
+        positions = [i for m in matches for i in getattr(m, side)]
+        assert positions == sorted(set(positions))
+    for match in matches:
+        assert (
+            len(match.operators) == 1
+            or len(match.moments) == 1
+            or real[match.operators[0]].call >= 0
+        )
