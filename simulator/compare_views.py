@@ -138,7 +138,8 @@ def _by_machine(axes: Axes, tested: Sequence[Predicted]) -> None:
     machines: dict[str, list[float]] = {}
     for predicted in tested:
         machines.setdefault(predicted.case.hardware, []).append(predicted.error)
-    most = sorted(machines.items(), key=lambda item: -len(item[1]))[:_MACHINES]
+    enough = [item for item in machines.items() if len(item[1]) >= _LEAST] or machines.items()
+    most = sorted(enough, key=lambda item: -len(item[1]))[:_MACHINES]
     rows = sorted(((name, statistics(e)) for name, e in most), key=lambda r: r[1].median_ape)
     names = [f"{name} ({s.n:,})" for name, s in rows]
     colours = ["#d55e00" if s.bias < 0 else "#0072b2" for _, s in rows]
