@@ -297,6 +297,9 @@ def test_the_table_and_the_charts(tmp_path: Path, scenario: Scenario) -> None:
     assert drawing.count('<g id="axes_') == 4
     with pytest.raises(InputError, match="not a known format"):
         draw_diff(diff, tmp_path / "both.txt")
+    instant = diff_file(written(tmp_path, [op("aten::fft_fft", 0, 0)]), scenario)
+    assert (instant.aligned_share, instant.total().measured_ns) == (0.0, 0)
+    assert draw_diff(instant, tmp_path / "instant.png").is_file()
 
 
 def test_the_command(tmp_path: Path, scenario: Scenario) -> None:

@@ -202,7 +202,7 @@ def _panel(
     from matplotlib.collections import PolyCollection
     from matplotlib.ticker import EngFormatter
 
-    start, end = window
+    start, end = window[0], max(window[1], window[0] + 1)
     inside = [bar for bar in bars if bar[0] < end and bar[0] + bar[1] > start]
     colours = {"alone": _ALONE, "view": _VIEW}
     corners = []
