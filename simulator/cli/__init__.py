@@ -12,6 +12,7 @@ import typer
 from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
+from simulator.cli.diff import diff
 from simulator.cli.errors import OneLineErrors
 from simulator.cli.explain import explain
 from simulator.cli.import_model import import_command
@@ -42,6 +43,7 @@ app.command("study")(study_command)
 app.command("plot")(plot_command)
 app.command("search")(search_command)
 app.command()(explain)
+app.command()(diff)
 
 
 def _print_version(wanted: bool) -> None:
