@@ -140,7 +140,7 @@ class _Folder:
         first = 0
         for pass_index, step in enumerate(program.passes):
             for repeat in step.repeats:
-                if repeat.device or repeat.part:
+                if repeat.device or repeat.part or "/" in repeat.segment.name:
                     raise Unfoldable
                 if not repeat.segment.moments:
                     continue
