@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from simulator.memory import Hierarchy, Traffic
@@ -13,7 +14,7 @@ from workloads.moment import CollectiveShape
 
 if TYPE_CHECKING:
     from simulator.demand.types import Demand
-    from workloads.moment import Program, Repeat, Segment
+    from workloads.moment import Moment, Program, Repeat, Segment
 
 T = TypeVar("T")
 B = TypeVar("B")
@@ -165,7 +166,7 @@ class _Folder:
             for touch in self._stored.get(key, ()):
                 bounds |= {n for n in (touch.lo, touch.hi) if start < n < end}
         cuts = sorted(bounds)
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in pairwise(cuts):
             touches = [self._touch(key, low) for key in keys]
             while low < high:
                 found = self._stored_levels(accesses, touches, low, begun, start)
@@ -273,16 +274,25 @@ def _place(repeat: Repeat) -> tuple[str, int]:
 
 
 def with_demands(
-    blocks: Sequence[Block], demands_of: Callable[[Block], tuple[Demand, ...]]
+    blocks: Sequence[Block],
+    demand_of: Callable[[Moment, Traffic], Demand],
+    first_of: Callable[[Block, Demand], Demand],
 ) -> list[Block]:
-    """Blocks with what their moments ask for."""
-    return [replace(block, demands=demands_of(block)) for block in blocks]
-
-
-def first_apart(block: Block, demand: Demand) -> list[Block]:
-    """The block with another demand for its very first moment."""
-    changed = (demand, *block.demands[1:])
-    alone = replace(block, count=1, demands=changed)
-    if block.count == 1:
-        return [alone]
-    return [alone, replace(block, first=block.first + block.width, count=block.count - 1)]
+    """Blocks with what their moments ask for, and `first_of` that for the first of each pass."""
+    found: list[Block] = []
+    pass_index = -1
+    for block in blocks:
+        pairs = zip(block.segment.moments, block.traffic, strict=True)
+        demands = tuple([demand_of(moment, moved) for moment, moved in pairs])
+        if block.pass_index == pass_index:
+            found.append(replace(block, demands=demands))
+            continue
+        pass_index = block.pass_index
+        changed = (first_of(block, demands[0]), *demands[1:])
+        if changed[0] is demands[0] or block.count == 1:
+            found.append(replace(block, demands=changed))
+            continue
+        following = block.first + block.width
+        found.append(replace(block, demands=changed, count=1))
+        found.append(replace(block, demands=demands, first=following, count=block.count - 1))
+    return found

@@ -21,7 +21,7 @@ _PROMPT = 128
 """Tokens to read where nothing is said."""
 
 _OF_NO_SHAPE = ("runtime", "threads", "probe", "dims", "stretch", "changes", "power_cap", "fuse",
-                "no_fuse")  # fmt: skip
+                "no_fuse", "fold")  # fmt: skip
 """What may be said of an imported program too, besides the workload and the machine."""
 
 
@@ -53,13 +53,15 @@ class Prepared:
 
     def run(self) -> Run:
         """Simulate it; the errors are those of simulator.run.simulate."""
-        from simulator.power import within_limit
         from simulator.run import simulate
 
-        def at(share: float | None) -> Run:
-            return simulate(self.program, self.profile, self.runtime, clock_share=share)
-
-        return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)
+        return simulate(
+            self.program,
+            self.profile,
+            self.runtime,
+            limit_watts=self.limit_watts,
+            fold=self.scenario.fold,
+        )
 
 
 def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence[str]) -> Prepared:

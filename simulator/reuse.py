@@ -1,4 +1,4 @@
-"""The tensors that a segment touches, in order: what of its traffic is the same in all instances."""
+"""The tensors that a segment touches, and what of its traffic all its instances share."""
 
 from __future__ import annotations
 

@@ -67,6 +67,8 @@ class Scenario:
     stretch: bool = False
     """Lengths beyond the model's own positions are allowed, as if it had more."""
     dims: Mapping[str, int] | None = None
+    fold: bool = True
+    """Instances of a segment met in the same state are simulated once; False: every one."""
 
     @property
     def layout(self) -> Parallel:

@@ -28,13 +28,13 @@ class Place:
 
 
 class Spans(NamedTuple):
-    """`count` moments with the same demand that held equally many cores equally long.
+    """`times` moments with the same demand that held equally many cores equally long.
 
-    `index`: the first of them.
+    `first`: the first of them.
     """
 
-    index: int
-    count: int
+    first: int
+    times: int
     demand: Demand
     core_count: int
     held: int
@@ -156,12 +156,7 @@ class Trace:
         return sum(self.dispatch_cycles)
 
     def elapsed(self) -> Sequence[int]:
-        """For each moment (with `stretches`: for each of `spans`) the cycles since a moment retired.
-
-        They add up to `cycles`.
-        """
-        if self.stretches:
-            return [cycles for stretch in self.stretches for cycles in stretch.elapsed]
+        """For each moment the cycles since the last retirement; they add up to `cycles`."""
         order: Sequence[int] = range(len(self))
         if not self.in_order:
             order = sorted(order, key=lambda i: self.retired[i])

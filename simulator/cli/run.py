@@ -169,6 +169,9 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=SIZE", help="Size of an open axis of an .onnx file; repeat it"),
     ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Simulate alike layers and steps once")
+    ] = True,
 ) -> None:
     """Predict one run of a WORKLOAD on some HARDWARE."""
     outputs = _Outputs(gantt, trace, json, csv)
@@ -207,6 +210,7 @@ def run(
         micro_batches=micro_batches,
         sequence_parallel=sequence_parallel,
         dims=sizes(dim) if dim else None,
+        fold=fold,
     )
     _execute(scenario, outputs)
 

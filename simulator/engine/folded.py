@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from simulator.demand.types import Demand
-from simulator.engine.plan import Plan
 from simulator.engine.lazy import lazy_trace
+from simulator.engine.plan import Plan
 from simulator.fold import Block
 from simulator.sharing import RATE_ONE
 from simulator.trace import Stretch, Trace
