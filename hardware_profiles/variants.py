@@ -56,6 +56,26 @@ def with_cores(profile: Profile, count: int) -> Profile:
     return profile.model_copy(update={"cores": cores, "clock": clock, "memory": memory})
 
 
+def with_one_socket(profile: Profile) -> Profile:
+    """One of the two equal sockets of a machine: half of its cores, shared caches and DRAM.
+
+    The sustained clock stays that of a fully loaded socket. ProfileError for an odd number of
+    cores, which no two equal sockets have.
+    """
+    have = profile.cores.count
+    if have % 2:
+        raise ProfileError(f"{profile.name} has {have} cores: no two equal sockets")
+    memory = {name: _half(level) for name, level in profile.memory.items()}
+    cores = profile.cores.model_copy(update={"count": have // 2})
+    return profile.model_copy(update={"cores": cores, "memory": memory})
+
+
+def _half(level: MemoryLevel) -> MemoryLevel:
+    halved = {"bandwidth_bytes_per_s": level.bandwidth_bytes_per_s // 2}
+    key = "instances" if level.instances % 2 == 0 else "capacity_bytes"
+    return level.model_copy(update={**halved, key: getattr(level, key) // 2})
+
+
 def _clock(clock: Clock, have: int, count: int) -> Clock:
     """Fewer busy cores sustain more: the burst clock for one, in a straight line to all."""
     if clock.sustained_hz is None:

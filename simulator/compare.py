@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hardware_profiles.efficiency import Mode
 from simulator.cases import Case, read_cases, read_workload_table
+from simulator.compare_groups import GROUPS, group_of
 from simulator.predict import Predictor, Skip
 
 if TYPE_CHECKING:
@@ -16,10 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """A case with its prediction; `error` is (predicted - measured) / measured."""
+    """A case with its prediction; `error` is (predicted - measured) / measured.
+
+    `fitted`: what it was predicted with was fitted to this very case, among others, so that it
+    tests nothing and is left out of all statistics.
+    """
 
     case: Case
     predicted_us: float
+    fitted: bool = False
 
     @property
     def error(self) -> float:
@@ -51,21 +58,46 @@ class Comparison:
     """All predicted cases, and those that were skipped with their reasons.
 
     `notes`: what was decided for predicted cases that does not stand in them, with its reason.
+    Statistics are over the cases that nothing was fitted to.
     """
 
     cases: Sequence[Predicted]
     skipped: Sequence[tuple[Case, str]]
     notes: Sequence[tuple[Case, str]] = ()
+    mode: Mode = "calibrated"
+
+    @property
+    def tested(self) -> list[Predicted]:
+        """The predicted cases that nothing was fitted to."""
+        return [p for p in self.cases if not p.fitted]
 
     @property
     def statistics(self) -> Statistics:
-        """Over all predicted cases. Raises ValueError when there is none."""
-        return statistics(p.error for p in self.cases)
+        """Over all tested cases. Raises ValueError when there is none."""
+        return statistics(p.error for p in self.tested)
+
+    def followed(self) -> list[tuple[str, Statistics, float | None]]:
+        """(group, errors, spread) of the groups that accuracy is followed by, where there are any.
+
+        Spread: median of largest over smallest time, less 1, of the cases for which the source had
+        several; None where it had none. Nobody predicts better than sources agree.
+        """
+        found: dict[str, list[Predicted]] = {}
+        for predicted in self.tested:
+            if (group := group_of(predicted.case)) is not None:
+                found.setdefault(group, []).append(predicted)
+        rows = []
+        for name in GROUPS:
+            if members := found.get(name):
+                spreads = sorted(p.case.spread for p in members if p.case.spread > 1)
+                middle = spreads[len(spreads) // 2] - 1 if spreads else None
+                rows.append((name, statistics(p.error for p in members), middle))
+        return rows
 
     def groups(self) -> list[tuple[str, str, Statistics]]:
         """(hardware, operator or phase, errors), each also over all ("*") of the other, sorted."""
         found: dict[tuple[str, str], list[float]] = {}
-        for predicted in self.cases:
+        for predicted in self.tested:
             case = predicted.case
             for key in ((case.hardware, case.what), (case.hardware, "*"), ("*", case.what)):
                 found.setdefault(key, []).append(predicted.error)
@@ -80,12 +112,13 @@ class Comparison:
         return _counted(self.notes)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data: n, skipped, the overall errors, groups and cases."""
+        """Plain data: the mode, n, skipped, the overall errors, groups and cases."""
         overall: dict[str, Any] = {
             "n": 0, "mape": None, "median_ape": None, "p90_ape": None, "bias": None
         }  # fmt: skip
-        if self.cases:
+        if self.tested:
             overall = {**self.statistics.as_dict()}
+        overall["mode"] = self.mode
         overall["skipped"] = [
             {"case_id": case.case_id, "reason": reason} for case, reason in self.skipped
         ]
@@ -94,12 +127,17 @@ class Comparison:
             {"hardware": hardware, "what": what, **s.as_dict()}
             for hardware, what, s in self.groups()
         ]
+        overall["followed"] = [
+            {"group": name, **s.as_dict(), "spread": spread} for name, s, spread in self.followed()
+        ]
         overall["cases"] = [
             {
                 "case_id": p.case.case_id,
                 "predicted_us": p.predicted_us,
                 "measured_us": p.case.measured_us,
                 "error": p.error,
+                "mode": self.mode,
+                "fitted": p.fitted,
             }
             for p in self.cases
         ]
@@ -134,46 +172,65 @@ def compare_file(
     path: str | Path,
     *,
     workloads: str | Path | None = None,
+    mode: Mode = "calibrated",
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Predict every case of a file.
 
     A case's workload is looked up in the table `workloads` (default: workloads.json beside the
-    case file, if there), then among the bundled models. `progress` is called with cases done and
-    cases in all. Raises InputError for files that cannot be used.
+    case file, if there), then among the bundled models. `mode`: see Predictor. `progress` is
+    called with cases done and cases in all. Raises InputError for files that cannot be used.
     """
     cases = read_cases(path)
     beside = Path(path).parent / "workloads.json"
     table = workloads if workloads is not None else (beside if beside.is_file() else None)
-    predictor = Predictor(read_workload_table(table) if table is not None else {})
+    known = read_workload_table(table) if table is not None else {}
+    predictor = Predictor(known, mode=mode)
     done: list[Predicted] = []
     skipped: list[tuple[Case, str]] = []
     notes: list[tuple[Case, str]] = []
     for count, case in enumerate(cases, start=1):
         try:
-            done.append(Predicted(case, predictor.latency_s(case) * 1e6))
+            predicted_us = predictor.latency_s(case) * 1e6
+            done.append(Predicted(case, predicted_us, predictor.fitted(case)))
             if note := predictor.runtime_of(case)[1]:
                 notes.append((case, note))
         except Skip as reason:
             skipped.append((case, str(reason)))
         if progress is not None:
             progress(count, len(cases))
-    return Comparison(done, skipped, notes)
+    return Comparison(done, skipped, notes, mode)
 
 
 def table(comparison: Comparison) -> Table:
     """The errors by hardware and by operator or phase, as a rich table in percent."""
     from rich.table import Table
 
-    result = Table(title="Predicted against measured", caption_justify="left")
+    title = f"Predicted against measured, {comparison.mode}"
+    result = Table(title=title, caption_justify="left")
     for heading in ("hardware", "operator or phase"):
         result.add_column(heading)
     for heading in ("cases", "mean %", "median %", "p90 %", "bias %"):
         result.add_column(heading, justify="right")
     rows = comparison.groups()
-    if comparison.cases:
+    if comparison.tested:
         rows.append(("*", "*", comparison.statistics))
     for hardware, what, s in rows:
         figures = (f"{100 * x:.1f}" for x in (s.mape, s.median_ape, s.p90_ape))
         result.add_row(hardware, what, f"{s.n:,}", *figures, f"{100 * s.bias:+.1f}")
+    return result
+
+
+def followed_table(comparison: Comparison) -> Table:
+    """The errors of the groups that accuracy is followed by, as a rich table in percent."""
+    from rich.table import Table
+
+    result = Table(title=f"Operators, {comparison.mode}: cases that nothing was fitted to")
+    result.add_column("group")
+    for heading in ("cases", "mean %", "median %", "p90 %", "bias %", "spread %"):
+        result.add_column(heading, justify="right")
+    for name, s, spread in comparison.followed():
+        figures = (f"{100 * x:.1f}" for x in (s.mape, s.median_ape, s.p90_ape))
+        among = "" if spread is None else f"{100 * spread:.1f}"
+        result.add_row(name, f"{s.n:,}", *figures, f"{100 * s.bias:+.1f}", among)
     return result

@@ -13,7 +13,7 @@ from simulator.placing import places_of, with_nodes
 from simulator.sharing import RATE_ONE
 from workloads import InputError
 from workloads.flat import FlatProgram, flatten
-from workloads.transforms import Fusion, copy_caches, fuse
+from workloads.transforms import Fusion, copy_caches, fuse, share_caches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,6 +106,8 @@ def place(
     program = with_nodes(program, profile)
     if section.copies_caches:
         program = copy_caches(program)
+    if section.beams == "indirect":
+        program = share_caches(program)
     fused = fuse(program, fusion_of(section, program))
     check_fits(fused, profile, must_hold)  # fused attention stores no scores
     flat = flatten(fused)
@@ -119,14 +121,28 @@ def place(
     return Placed(fused, flat, traffic, levels, blocks)
 
 
-def prepare(placed: Placed, profile: Profile, runtime: Runtime) -> Job:
+def prepare(
+    program: Program,
+    profile: Profile,
+    runtime: Runtime,
+    *,
+    warm: Mapping[str, int] | None = None,
+    must_hold: MustHold = "everything",
+) -> Job:
+    """Place a program and compute its demands, as `place` and `job_on` do one after the other."""
+    return job_on(
+        place(program, profile, runtime, warm=warm, must_hold=must_hold), profile, runtime
+    )
+
+
+def job_on(placed: Placed, profile: Profile, runtime: Runtime) -> Job:
     """Compute the demand of every moment on `profile`, whose clock may be lower than it was."""
     section = runtime.on(profile.kind)
     program, flat = placed.program, placed.flat
     context = Context(profile, section, placed.levels)
     asked = _Demands(context, program)
     starts = _pass_starts(program)
-    plan = _plan(context, section, starts)
+    plan = _plan(context, section, _awaited_starts(program, starts))
     if placed.blocks is not None:
         blocks = with_demands(placed.blocks, asked.of, lambda b, d: asked.first(b.pass_index, d))
         alike = column(blocks, lambda block, _, position: block.demands[position])
@@ -199,7 +215,15 @@ def _pass_starts(program: Program) -> list[int]:
     return starts
 
 
-def _plan(context: Context, section: OnDevice, starts: Sequence[int]) -> Plan:
+def _awaited_starts(program: Program, starts: Sequence[int]) -> frozenset[int]:
+    """Where a pass begins that needs a chosen token, as the pieces of a prompt do not."""
+    pairs = zip(program.passes, program.passes[1:], starts[1:], strict=False)
+    return frozenset(
+        start for before, step, start in pairs if {before.phase, step.phase} != {"prefill"}
+    )
+
+
+def _plan(context: Context, section: OnDevice, awaited: frozenset[int]) -> Plan:
     host = section.host
     waits = host is not None and host.mode == "asynchronous" and host.waits_for_token
     return Plan(
@@ -211,5 +235,5 @@ def _plan(context: Context, section: OnDevice, starts: Sequence[int]) -> Plan:
         host_clock_hz=context.host_clock_hz,
         queue_depth=1024 if host is None else host.queue_depth,
         launch_cycles=0 if host is None else context.cycles(host.launch_s),
-        waits_before=frozenset(starts[1:]) if waits else frozenset(),
+        waits_before=awaited if waits else frozenset(),
     )

@@ -7,19 +7,25 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles import ProfileError, list_profiles, load_profile
-from hardware_profiles.variants import with_cores
+from hardware_profiles.calibrations import shipped
+from hardware_profiles.efficiency import Mode, with_kernels
+from hardware_profiles.variants import with_cores, with_one_socket
 from simulator.demand.collective import collective_demand
 from simulator.fabrics import measured_collective
+from simulator.forward_calibration import ForwardScales, calibrated, forward_scales
 from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
     calls_in_a_row,
+    library_of,
+    one_socket,
     runtime_of,
     threads_of,
     warm_roles,
 )
+from simulator.requests import chunk_of
 from simulator.run import simulate
-from simulator.runtime import list_runtimes, load_runtime
+from simulator.runtime import Runtime, list_runtimes, load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
 from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES, Parallel
@@ -29,7 +35,6 @@ from workloads.transforms import spread
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hardware_profiles.collectives import Mode
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
     from simulator.run import Run
@@ -46,10 +51,14 @@ class Skip(Exception):  # noqa: N818 - not an error: the case is listed with thi
 
 @dataclass
 class Predictor:
-    """Predicts cases; keeps what cases share (profiles, models) and equal cases' results."""
+    """Predicts cases; keeps what cases share (profiles, models) and equal cases' results.
+
+    `mode`: "calibrated" uses the shipped calibration of a case's machine and library where there is
+    one; "zero-shot" uses nothing that was fitted to a machine with the same die.
+    """
 
     workloads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    collectives: Mode = "calibrated"
+    mode: Mode = "calibrated"
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)
     _models: dict[str, Model] = field(default_factory=dict)
 
@@ -60,7 +69,7 @@ class Predictor:
             case.weight_dtype, tuple(case.sizes.items()), case.conditions, case.source[:16],
         )  # fmt: skip
         if key not in self._known:
-            self._known[key] = self._predict(case)
+            self._known[key] = self.predict(case, self.scales_of(case))
         return self._known[key]
 
     def runtime_of(self, case: Case) -> tuple[str, str]:
@@ -70,7 +79,26 @@ class Predictor:
             decoder = self._model(case.workload).family == "decoder"
         return runtime_of(case, _profile(case.hardware), decoder=decoder)
 
-    def _predict(self, case: Case) -> float:
+    def scales_of(self, case: Case) -> ForwardScales | None:
+        """What scales the runtime and the machine of a whole pass; None: nothing does."""
+        if not case.workload:
+            return None
+        profile = _profile(case.hardware)
+        return forward_scales(self.software_of(case), profile, case.devices, self.mode)
+
+    def fitted(self, case: Case) -> bool:
+        """Whether what this predicts a case with was fitted to it, so that it tests nothing."""
+        if not case.workload:
+            return self.mode == "calibrated" and case.case_id in _fitted_cases()
+        scales = self.scales_of(case)
+        return scales is not None and case.case_id in scales.fitted_on
+
+    def software_of(self, case: Case) -> str:
+        """The name that scales go by: the runtime that predicts a case; unknown stays unknown."""
+        return UNKNOWN_RUNTIME if case.runtime == UNKNOWN_RUNTIME else self.runtime_of(case)[0]
+
+    def predict(self, case: Case, scales: ForwardScales | None) -> float:
+        """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
         if case.what in COLLECTIVES:
             return self._collective_s(case)
         if case.devices != 1 and not case.workload:
@@ -81,10 +109,16 @@ class Predictor:
             raise Skip(f"no weight format {case.weight_dtype!r}")
         profile = _profile(case.hardware)
         threads = threads_of(case.conditions) if profile.kind == "cpu" else 0
+        if profile.kind == "gpu" and (self.mode == "zero-shot" or not case.workload):
+            profile = _kernels(case.hardware, case.dtype, self.mode, library_of(case))
         try:
             runtime = _runtime(self.runtime_of(case)[0])
+            if one_socket(case):
+                profile = with_one_socket(profile)
             if threads:
                 profile = with_cores(profile, min(threads, profile.cores.count))
+            if scales is not None:
+                profile, runtime = calibrated(profile, runtime, scales, case.dtype)
             if case.workload:
                 return self._forward_s(case, profile, runtime)
             program = operator_program(case)
@@ -100,14 +134,14 @@ class Predictor:
         try:
             measured = measured_collective(case, profile)
             needs = collective_demand(
-                measured.shape, profile, network=measured.network, mode=self.collectives,
+                measured.shape, profile, network=measured.network, mode=self.mode,
                 inside=measured.inside,
             )  # fmt: skip
         except ProfileError as error:
             raise Skip(str(error)) from error
         return needs.cycles / profile.clock.burst_hz
 
-    def _forward_s(self, case: Case, profile: Profile, runtime: str) -> float:
+    def _forward_s(self, case: Case, profile: Profile, runtime: Runtime) -> float:
         """One pass, one step or one generation.
 
         A generation is its prefill plus equal steps at the middle context: the time of a step is
@@ -136,7 +170,9 @@ class Predictor:
         first_s = self._run(case, model, profile, runtime, **first).latency_s
         return first_s + (generate - 1) * step_s
 
-    def _run(self, case: Case, model: Model, profile: Profile, runtime: str, **lengths: int) -> Run:
+    def _run(
+        self, case: Case, model: Model, profile: Profile, runtime: Runtime, **lengths: int
+    ) -> Run:
         longest = lengths["context"] + 1 if "context" in lengths else lengths["prompt"]
         # a benchmark may read more than the model was made for
         if model.encoder is None and not model.memory and longest > model.max_positions:
@@ -151,8 +187,8 @@ class Predictor:
             weight_dtype=case.weight_dtype,
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
-            expand_latents=bool(model.kv_rank)
-            and load_runtime(runtime).on(profile.kind).expands_latents,
+            chunk=chunk_of(runtime.on(profile.kind), model, lengths.get("prompt")),
+            expand_latents=bool(model.kv_rank) and runtime.on(profile.kind).expands_latents,
         )
         return simulate(spread(program, _layout(case)), profile, runtime, must_hold="weights")
 
@@ -184,10 +220,24 @@ def _profile(name: str) -> Profile:
 
 
 @cache
-def _runtime(name: str) -> str:
+def _kernels(hardware: str, dtype: str, mode: Mode, library: str) -> Profile:
+    return with_kernels(_profile(hardware), dtype, mode=mode, library=library)
+
+
+@cache
+def _fitted_cases() -> frozenset[str]:
+    """Every case that a shipped calibration was fitted to."""
+    files = shipped().values()
+    return frozenset(
+        x for file in files for entry in file.calibration.values() for x in entry.fitted
+    )
+
+
+@cache
+def _runtime(name: str) -> Runtime:
     if name not in list_runtimes():
         raise Skip(f"no runtime {name!r}")
-    return load_runtime(name).name
+    return load_runtime(name)
 
 
 def _steady_s(run: Run, calls: int) -> float:

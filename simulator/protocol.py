@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _THREADS = re.compile(r"(?:^|; )(?:threads|cores)=([1-9][0-9]{0,3})(?:;|$)")
 _ONE_THREAD = "one CPU thread"
+_ONE_SOCKET = "two sockets, a request uses one"
 ACCELERATE = "Accelerate"
 _CLUSTER_CORES = 4
 """Performance cores that share a matrix unit on Apple's CPUs: one thread drives all of it."""
@@ -47,6 +48,17 @@ def warm_roles(case: Case) -> dict[str, int]:
     return _HOT
 
 
+def library_of(case: Case) -> str:
+    """What stands for the kernel library of a case: the name of its source, without version.
+
+    Sources differ in libraries, their versions and their ways of measuring; they do not all say
+    which, so a calibration holds for its source. AIConfigurator's is the median of TensorRT-LLM,
+    vLLM and SGLang.
+    """
+    words = case.source.lower().split()
+    return words[0].split("@")[0].split("/")[-1] if words else "unknown"
+
+
 def threads_of(conditions: str) -> int:
     """Cores that a case uses of a CPU; 0 where it does not say."""
     if _ONE_THREAD in conditions:
@@ -55,8 +67,17 @@ def threads_of(conditions: str) -> int:
     return int(found[1]) if found else 0
 
 
+def one_socket(case: Case) -> bool:
+    """Whether a case uses one of a machine's two sockets, as its source says."""
+    return _ONE_SOCKET in case.conditions
+
+
 UNKNOWN_RUNTIME = "unknown"
+_SPREAD_ENGINE = "vllm-eager"
+"""What an unknown engine on several devices is like: in the public cases of 2023 a step takes as
+long on 8 devices as on 4, so the host launches kernel by kernel."""
 _AUTOCAST = "autocast"
+_FLASH_ATTENTION = "flash_attention=1"
 
 
 def best_runtime(profile: Profile, *, decoder: bool = True) -> str:
@@ -77,11 +98,14 @@ def best_runtime(profile: Profile, *, decoder: bool = True) -> str:
 
 def runtime_of(case: Case, profile: Profile, *, decoder: bool = True) -> tuple[str, str]:
     """The runtime that predicts a case, and a note where it is not the one that the case names."""
+    if case.runtime == UNKNOWN_RUNTIME and case.devices > 1 and decoder:
+        name = _SPREAD_ENGINE
+        return name, f"runtime unknown, several devices: predicted with {name}, see its file"
     if case.runtime == UNKNOWN_RUNTIME:
         name = best_runtime(profile, decoder=decoder)
         return name, f"runtime unknown: predicted with {name}, the best for this kind of machine"
-    for condition in (_AUTOCAST, ACCELERATE):
-        variant = f"{case.runtime}-{condition.lower()}"
+    for condition in (_AUTOCAST, ACCELERATE, _FLASH_ATTENTION):
+        variant = f"{case.runtime}-{condition.lower().removesuffix('=1')}"
         if condition in case.conditions and variant in list_runtimes():
             return variant, f"with {condition}: predicted with {variant}"
     return case.runtime, ""

@@ -62,7 +62,9 @@ class LibraryTable(Sourced):
     once, when the model is loaded). `gemv_row`: time lost at each row of a matrix-vector product.
     `gemv_rows`: up to so many rows a product runs as matrix-vector products. `gemv_threads`:
     threads that such a product uses (0: all). `parallel_elements`: elementwise work below it stays
-    on one thread. `fork_join`: time for threads to start and meet. `fresh_output`: outputs from
+    on one thread. `serial_share`: part of a moment's arithmetic that one thread does while the
+    others wait. `fork_join`: time for threads to start and meet, and `fork_join_per_thread` for
+    each. `fresh_output`: outputs from
     this size on are new memory from the system, `page_fault` seconds a 4 KiB page. `special`:
     relative cost of special functions by kind of moment (1: the profile's width). `steps`: kinds
     that the framework computes as so many operators one after another, each with its dispatch and
@@ -87,7 +89,9 @@ class LibraryTable(Sourced):
     gemv_threads: Annotated[int, Field(ge=0)] = 0
     parallel_elements: Annotated[int, Field(ge=1)] = 1
     parallel: Annotated[float, Field(gt=0, le=1)] = 1.0
+    serial_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     fork_join_s: Seconds = Field(default=0.0, alias="fork_join")
+    fork_join_per_thread_s: Seconds = Field(default=0.0, alias="fork_join_per_thread")
     fresh_output_bytes: Bytes | None = Field(default=None, alias="fresh_output")
     page_fault_s: Seconds = Field(default=0.0, alias="page_fault")
     special: Mapping[str, Annotated[float, Field(gt=0)]] = {}
@@ -122,6 +126,12 @@ class OnDevice(Sourced):
     """A cache is grown by concatenation, so each append copies it whole."""
     expands_latents: bool = False
     """Latent attention computes keys and values of all cached rows anew in each decode step."""
+    beams: Literal["copied", "indirect"] = "copied"
+    """In beam search, caches are gathered anew at each step, or found through a table."""
+    beam_prompt: Literal["once", "each"] = "once"
+    """In beam search, a prompt is read once a sequence, or once for each beam."""
+    prefill_chunk: Annotated[int, Field(gt=0)] | None = None
+    """Tokens that a prompt is read in at a time, where nothing else is asked for (none: all)."""
     latency_scale: Annotated[float, Field(ge=0)] = 1.0
     fusion: FusionTable = FusionTable()
     host: HostTable | None = None

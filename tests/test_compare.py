@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from hardware_profiles import load_profile
+from hardware_profiles.calibrations import shipped
 from hardware_profiles.variants import with_cores
 from simulator import simulate
-from simulator.compare import Comparison, Predicted, compare_file, statistics, table
+from simulator.compare import Comparison, Predicted, compare_file, followed_table, statistics, table
 from simulator.predict import Predictor, Skip
 from simulator.protocol import best_runtime
 from simulator.runtime import load_runtime
@@ -87,9 +90,12 @@ def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
     assert result["n"] == 1
     assert len(result["skipped"]) == 4
     assert set(result) == {
-        "n", "skipped", "notes", "mape", "median_ape", "p90_ape", "bias", "groups", "cases"
+        "n", "mode", "skipped", "notes", "mape", "median_ape", "p90_ape", "bias", "groups", "followed",
+        "cases",
     }  # fmt: skip
-    assert set(result["cases"][0]) == {"case_id", "predicted_us", "measured_us", "error"}
+    assert set(result["cases"][0]) == {
+        "case_id", "predicted_us", "measured_us", "error", "mode", "fitted"
+    }  # fmt: skip
 
 
 def test_no_case_at_all_is_no_error(tmp_path: Path) -> None:
@@ -268,3 +274,42 @@ def test_what_a_pass_means_with_an_encoder_or_a_memory(
     program = compile_forward(load_model(row.split(",")[0]), dtype="fp16", **request_)
     run = simulate(program, load_profile("nvidia-t4"))
     assert case.predicted_us == pytest.approx(run.latency_s * 1e6)
+
+
+def test_cases_that_were_fitted_are_in_no_statistics(tmp_path: Path) -> None:
+    shown = [Predicted(None, 1.0, fitted=True)]  # type: ignore[arg-type]
+    assert Comparison(shown, []).tested == []
+    entry = next(iter(shipped()["nvidia-a100-sxm4-80gb"].calibration.values()))
+    rows = MATMUL.replace("a1,", f"{entry.fitted[0]},") + MATMUL
+    path = written(tmp_path, OPERATOR_HEADER + rows)
+    calibrated = compare_file(path).as_json()
+    assert [c["fitted"] for c in calibrated["cases"]] == [True, False]
+    assert calibrated["n"] == calibrated["groups"][0]["n"] == 1
+    zero_shot = compare_file(path, mode="zero-shot").as_json()
+    assert [c["fitted"] for c in zero_shot["cases"]] == [False, False]
+    assert {c["mode"] for c in zero_shot["cases"]} == {zero_shot["mode"]} == {"zero-shot"}
+    assert zero_shot["n"] == 2
+    errors = [result["cases"][1]["error"] for result in (calibrated, zero_shot)]
+    assert errors[0] != errors[1]
+
+
+def test_groups_that_accuracy_is_followed_by(tmp_path: Path) -> None:
+    rows = [
+        MATMUL.replace("5.5,1.0", "5.5,1.2"),
+        MATMUL.replace("a1,", "a2,").replace("bf16", "fp8").replace("a100-sxm4", "h100-sxm5"),
+        MATMUL.replace("a1,", "a3,").replace("a100-sxm4-80gb", "t4").replace("bf16", "fp16"),
+        MATMUL.replace("a1,", "a4,").replace("kernel", "pytorch-eager").replace("bf16", "fp32"),
+        "a5,nvidia-t4,1,pytorch-eager,add,fp32,,,,,,,,,,,100,,9.9,1.0,1,somebody,\n",
+    ]
+    comparison = compare_file(written(tmp_path, OPERATOR_HEADER + "".join(rows)))
+    found = {name: (s.n, spread) for name, s, spread in comparison.followed()}
+    assert found == {
+        "BF16/FP16 GEMM on A100, H100, L40S": (1, pytest.approx(0.2)),
+        "FP8 GEMM": (1, None),
+        "FP32 GEMM, norms, softmax, elementwise (eager)": (2, None),
+    }
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(followed_table(comparison))
+    text = console.export_text()
+    assert "FP8 GEMM" in text
+    assert "20.0" in text

@@ -28,7 +28,7 @@ from workloads.op_counts import activation, add, attention, linear, matmul, soft
 def kernel(**more: object) -> KernelClass:
     table = {
         "latency": "0 s", "arithmetic": 1.0, "bandwidth": 1.0, "vector": 1.0, "special": 1.0,
-        "overlap_exponent": 1000.0, "source": "made up for a test",
+        "overlap_exponent": 1000.0, "operands": 10.0, "source": "made up for a test",
     }  # fmt: skip
     return KernelClass.model_validate(table | more)
 
@@ -80,13 +80,14 @@ def test_memory_is_a_flow_with_a_cap() -> None:
 
 
 def test_depth_is_waited_for_until_k_is_split() -> None:
-    # K = 1000 at 10 ns: 10 us = 14,100 cycles, less the few cycles of arithmetic
-    deep = gpu(depth="10 ns", split_depth=4096)
-    demand = demand_of(product(1, 1, 1000), Traffic((0, 0)), deep)
-    assert demand.arithmetic_cycles(108) + demand.serial_cycles == pytest.approx(14100, abs=1)
-    split = gpu(depth="10 ns", split_depth=100)
-    demand = demand_of(product(1, 1, 1000), Traffic((0, 0)), split)
-    assert demand.arithmetic_cycles(108) + demand.serial_cycles == pytest.approx(1410, abs=1)
+    # one row and column, K = 1000 is padded to 1,024 steps of 10 ns: 10.24 us = 14,438 cycles
+    vast = {"depth": "10 ns", "reduction": "1 s"}
+    deep = demand_of(product(2, 1, 1000), Traffic((0, 0)), gpu(**vast))
+    assert deep.arithmetic_cycles(108) + deep.serial_cycles == pytest.approx(14438, abs=1)
+    # 15 blocks of 64 and one of 40 elements: 640 ns = 902 cycles, and little traffic of the sums
+    split = demand_of(product(2, 1, 1000), Traffic((0, 0)), gpu(depth="10 ns"))
+    cycles = split.arithmetic_cycles(108) + split.serial_cycles
+    assert cycles == pytest.approx(128 * 10e-9 * 1.41e9, rel=0.01)
 
 
 def test_overlap_is_what_a_smooth_maximum_adds() -> None:
@@ -117,10 +118,12 @@ def test_attended_share(shape: AttentionShape, share: float) -> None:
     assert attended_share(shape, 128) == pytest.approx(share)
 
 
-def test_attention_prefill_comes_in_tiles() -> None:
-    shape = AttentionShape(2, 12, 12, 64, 300, 300, False)
+def test_attention_prefill_is_padded_to_tiles() -> None:
+    # 20 queries and 64 keys cost one tile of 64 x 64: 2 x 64 x 64 MACs a key at 1,024 a cycle, on
+    # 108 SMs one tile each: 8 cycles a key
+    shape = AttentionShape(9, 12, 12, 64, 20, 64, False)
     demand = demand_of(attention("a", shape, "fp16"), Traffic((0, 0)), gpu())
-    assert demand.units == 2 * 12 * 3  # 300 queries are three tiles of 128
+    assert demand.arithmetic_cycles(108) == 64 * 8
 
 
 def test_wider_types_stand_in_for_missing_ones() -> None:

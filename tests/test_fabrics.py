@@ -62,7 +62,7 @@ def test_a_case_is_predicted_as_its_demand() -> None:
     shape = CollectiveShape("all_reduce", 2**20, 8, 2)
     for mode in ("calibrated", "zero-shot"):
         needs = collective_demand(shape, profile, network=load_network("efa-400g"), mode=mode)
-        seconds = Predictor(collectives=mode).latency_s(case())
+        seconds = Predictor(mode=mode).latency_s(case())
         assert seconds == needs.cycles / profile.clock.burst_hz
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
 from simulator.cli.errors import OneLineErrors
@@ -33,6 +34,7 @@ app.command("import")(import_command)
 app.command("show")(show_command)
 app.command("lint")(lint_command)
 app.command()(compare)
+app.command()(calibrate)
 app.command()(complexity)
 
 

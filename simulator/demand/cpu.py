@@ -51,9 +51,10 @@ def cpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     library = context.runtime.library or LibraryTable(source="none: a library without costs")
     loop = _loop(moment, context, library)
     clock_share = context.clock_share(loop.threads)
-    arithmetic = loop.core_cycles / loop.threads / clock_share
+    arithmetic = loop.core_cycles / clock_share
     if loop.threads > 1:
-        arithmetic /= library.parallel
+        serial = library.serial_share
+        arithmetic *= serial + (1 - serial) / (loop.threads * library.parallel)
     rate = _dram_rate(context, loop.threads) * context.efficiency(moment).bandwidth
     dram = traffic.dram_bytes * loop.passes
     memory = dram / rate
@@ -62,12 +63,12 @@ def cpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     smooth = smooth_maximum(arithmetic, memory + cached, loop.exponent)
     body = max(unit_cycles, memory)
     overlap = ceil(smooth - max(body, cached))
-    serial: dict[Cause, int] = {
+    after: dict[Cause, int] = {
         "memory": ceil(max(0.0, cached - body) + loop.row_cycles),
         "overlap": overlap,
         "packing": ceil(loop.packing_cycles / clock_share),
         "page_faults": _page_fault_cycles(moment, context, library),
-        "fork_join": context.cycles(library.fork_join_s) if loop.threads > 1 else 0,
+        "fork_join": _fork_join_cycles(loop.threads, context, library),
     }
     return Demand(
         units=loop.threads,
@@ -75,8 +76,14 @@ def cpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
         cores=loop.threads,
         memory_bytes=dram,
         memory_cap=int(rate * RATE_ONE),
-        serial=tuple((cause, n) for cause, n in serial.items() if n > 0),
+        serial=tuple((cause, n) for cause, n in after.items() if n > 0),
     )
+
+
+def _fork_join_cycles(threads: int, context: Context, library: LibraryTable) -> int:
+    if threads == 1:
+        return 0
+    return context.cycles(library.fork_join_s + threads * library.fork_join_per_thread_s)
 
 
 def _loop(moment: Moment, context: Context, library: LibraryTable) -> _Loop:

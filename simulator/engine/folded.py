@@ -325,7 +325,7 @@ class _Line:
                 edges.sources,
                 elapsed,
                 host_cycles,
-            )  # fmt: skip
+            )
         )
         self._firsts.append(first)
         last = (count - 1) * period

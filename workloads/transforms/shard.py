@@ -50,7 +50,7 @@ def shard_tensors(
         return program
     part = Part(rank, ranks)
     kept = imported_names(program)
-    layouts = {id(s): find_layout(s, kept) for s in distinct_segments(program)}
+    layouts = {id(s): find_layout(s, kept, ranks) for s in distinct_segments(program)}
     if not any(layout.atoms for layout in layouts.values()):
         raise InputError(
             f"{program.workload}: nothing in it can be split among {ranks} devices by heads or"

@@ -53,11 +53,14 @@ class Layout:
     heads: int
 
 
-def find_layout(segment: Segment, kept: frozenset[str]) -> Layout:
-    """The layout of a segment; `kept`: tensors that other segments read, which must be whole."""
+def find_layout(segment: Segment, kept: frozenset[str], ranks: int) -> Layout:
+    """The layout of a segment; `kept`: tensors that other segments read, which must be whole.
+
+    Products with fewer columns than `ranks` are not split, but for keys and values.
+    """
     whole: frozenset[int] = frozenset()
     while True:
-        attempt = _Attempt(segment, kept, whole)
+        attempt = _Attempt(segment, kept, whole, ranks)
         refused = attempt.run()
         if not refused:
             return attempt.layout()
@@ -67,10 +70,13 @@ def find_layout(segment: Segment, kept: frozenset[str]) -> Layout:
 class _Attempt:
     """One pass through the moments, with the products at `whole` done by every rank."""
 
-    def __init__(self, segment: Segment, kept: frozenset[str], whole: frozenset[int]) -> None:
+    def __init__(
+        self, segment: Segment, kept: frozenset[str], whole: frozenset[int], ranks: int
+    ) -> None:
         self._moments = segment.moments
         self._kept = kept
         self._whole = whole
+        self._ranks = ranks
         self._split: dict[str, Split] = {}
         self._partial: set[str] = set()
         self._gathered: set[str] = set()
@@ -167,7 +173,7 @@ class _Attempt:
         if not isinstance(shape, MatmulShape):
             return 0
         if _is_head(moment) or moment.stage == "feed_forward":
-            return shape.n
+            return shape.n if shape.n >= self._ranks else 0
         # latent rows are common to all heads, as are the rows that modulate a layer
         common = moment.name.endswith("_down") or moment.group == "whole"
         if moment.stage != "attention" or self._shape is None or common:
