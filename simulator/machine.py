@@ -13,7 +13,7 @@ from simulator.placing import places_of, with_nodes
 from simulator.sharing import RATE_ONE
 from workloads import InputError
 from workloads.flat import FlatProgram, flatten
-from workloads.transforms import Fusion, copy_caches, fuse, share_caches
+from workloads.transforms import Fusion, copy_caches, fuse, share_caches, share_moments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ def place(
         program = copy_caches(program)
     if section.beams == "indirect":
         program = share_caches(program)
-    fused = fuse(program, fusion_of(section, program))
+    fused = share_moments(fuse(program, fusion_of(section, program)))
     check_fits(fused, profile, must_hold)  # fused attention stores no scores
     flat = flatten(fused)
     levels = hierarchy(profile)
