@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from operator import eq
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 from simulator.memory import Hierarchy, Traffic
@@ -77,6 +78,14 @@ class Column(Sequence[T], Generic[T, B]):
         at = bisect_right(self._firsts, index) - 1
         block = self._blocks[at]
         return self._value(block, *divmod(index - self._firsts[at], self._width(block)))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether `other` is a sequence of the same values, in any form."""
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(map(eq, self, other))
+
+    __hash__ = None  # type: ignore[assignment] # as lists, of which it takes the place
 
     def __iter__(self) -> Iterator[T]:
         value = self._value
