@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from hardware_profiles import load_profile
 from hardware_profiles.variants import with_changes
 from simulator.attribution import attribute, core_account
 from simulator.bounds import critical_path_cycles
+from simulator.cli import app
 from simulator.critical_path import folded_path_cycles
 from simulator.demand import Demand
 from simulator.engine import Plan, run, run_folded
@@ -174,3 +176,14 @@ def test_columns_are_sequences() -> None:
     assert retired[1:3] == [retired[1], retired[2]]
     with pytest.raises(IndexError):
         retired[len(retired)]
+
+
+def test_the_command_can_simulate_every_instance() -> None:
+    def found(*options: str) -> str:
+        result = CliRunner().invoke(
+            app, ["run", "bert-base", "--on", "nvidia-t4", "--json", "-", *options]
+        )
+        assert result.exit_code == 0
+        return result.stdout
+
+    assert found("--no-fold") == found()
