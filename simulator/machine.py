@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from simulator.demand import Context, Demand, demand_of
 from simulator.engine import FlatGraph, Plan
-from simulator.memory import Hierarchy, Traffic, hierarchy, run_traffic
+from simulator.fold import Block, column, fold, with_demands
+from simulator.memory import Hierarchy, Traffic, hierarchy
 from simulator.placing import places_of, with_nodes
+from simulator.shared_work import Reuse
 from simulator.sharing import RATE_ONE
 from workloads import InputError
-from workloads.flat import FlatProgram, flatten
-from workloads.transforms import Fusion, copy_caches, fuse, share_caches
+from workloads.transforms import Fusion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hardware_profiles.schema import Profile
-    from simulator.runtime import HostTable, OnDevice, Runtime
+    from simulator.runtime import OnDevice, Runtime
+    from workloads.flat import FlatProgram
     from workloads.moment import Moment, Program
 
 
@@ -33,81 +34,24 @@ class Job:
     demands: Sequence[Demand]
     levels: Hierarchy
     plan: Plan
+    blocks: Sequence[Block] | None = None
+    """The same in blocks of instances that are alike; None where the program cannot be folded."""
     order: FlatGraph | None = None
     """The edges that the engine keeps to, where a schedule adds some to those of `flat`."""
 
 
-MustHold = Literal["everything", "weights"]
-
-_KEPT = 64
-"""Programs that a Reuse keeps; beyond them it starts anew."""
-
-
-@dataclass
-class Reuse:
-    """What runs of the same program on variants of a machine have in common, found once.
-
-    That is the fused and flat program, and where its bytes are, by the capacities of the caches.
-    Give one object to runs one after another. Programs are told apart by identity.
-    """
-
-    _known: dict[tuple[int, bool, str, Fusion], _Common] = field(default_factory=dict)
-
-    def common(self, program: Program, section: OnDevice) -> _Common:
-        key = (id(program), section.copies_caches, section.beams, fusion_of(section, program))
-        found = self._known.get(key)
-        if found is None:
-            if len(self._known) >= _KEPT:
-                self._known.clear()
-            found = self._known[key] = _Common.of(program, section)
-        return found
-
-
-@dataclass
-class _Common:
-    """A program (kept, so that its identity is no other's), fused, flat, and its traffic."""
+@dataclass(frozen=True)
+class Placed:
+    """A fused program and where its bytes are found, whatever the clock; see Job."""
 
     program: Program
-    fused: Program
     flat: FlatProgram
-    _traffic: dict[tuple[int, ...], Sequence[Traffic]] = field(default_factory=dict)
-    _distances: list[int] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, program: Program, section: OnDevice) -> _Common:
-        cached = copy_caches(program) if section.copies_caches else program
-        cached = share_caches(cached) if section.beams == "indirect" else cached
-        fused = fuse(cached, fusion_of(section, cached))
-        return cls(program, fused, flatten(fused))
-
-    def traffic(self, levels: Hierarchy, warm: Mapping[str, int] | None) -> Sequence[Traffic]:
-        """As run_traffic; capacities between the same reuse distances find everything alike."""
-        if warm:
-            return run_traffic(self.fused.instances(), levels, warm)
-        found = self._traffic.get(self._rank(levels))
-        if found is None:
-            if len(self._traffic) >= _KEPT:
-                self._traffic.clear()
-            recording = _Recording(levels.names, levels.capacities)
-            found = run_traffic(self.fused.instances(), recording)
-            self._distances = sorted(recording.distances)
-            self._traffic[self._rank(levels)] = found
-        return found
-
-    def _rank(self, levels: Hierarchy) -> tuple[int, ...]:
-        """How many distances each level holds; distances do not depend on capacities."""
-        return tuple(bisect_right(self._distances, capacity) for capacity in levels.capacities)
+    traffic: Sequence[Traffic]
+    levels: Hierarchy
+    blocks: Sequence[Block] | None
 
 
-@dataclass(frozen=True)
-class _Recording(Hierarchy):
-    """Levels that remember which distances they were asked about."""
-
-    distances: set[int] = field(default_factory=set)
-
-    def level(self, distance_bytes: int) -> int:
-        self.distances.add(distance_bytes)
-        return super().level(distance_bytes)
+MustHold = Literal["everything", "weights"]
 
 
 def check_fits(program: Program, profile: Profile, must_hold: MustHold = "everything") -> None:
@@ -146,16 +90,17 @@ def _gb(count: int) -> str:
     return f"{count / 1e9:.2f} GB"
 
 
-def prepare(
+def place(
     program: Program,
     profile: Profile,
     runtime: Runtime,
     *,
     warm: Mapping[str, int] | None = None,
     must_hold: MustHold = "everything",
+    folded: bool = True,
     reuse: Reuse | None = None,
-) -> Job:
-    """Fuse as the runtime does, find where the bytes are, and compute every moment's demand.
+) -> Placed:
+    """Fuse as the runtime does, and find where the bytes are, in blocks if it is to be `folded`.
 
     `warm`: for roles of tensors, how many times each moment's bytes lie between the last use before
     the run and the first in it (1: the same moment was just run). `reuse`: see there. Raises
@@ -163,24 +108,58 @@ def prepare(
     """
     section = runtime.on(profile.kind)
     program = with_nodes(program, profile)
-    common = (reuse or Reuse()).common(program, section)
+    common = (reuse or Reuse()).common(program, section, fusion_of(section, program))
     fused, flat = common.fused, common.flat
     check_fits(fused, profile, must_hold)  # fused attention stores no scores
     levels = hierarchy(profile)
-    traffic = common.traffic(levels, warm)
-    context = Context(profile, section, levels)
-    demands = _demands(flat.moments, traffic, context)
-    starts = _pass_starts(fused)
-    waits = _awaited_starts(fused, starts)
-    if section.host is not None:
-        _add_forward_costs(demands, fused, starts, context, section.host)
-    plan = _plan(context, section, waits)
+    blocks = (
+        fold(fused, levels, warm)
+        if folded and reuse is None and section.policy == "stream"
+        else None
+    )
+    traffic: Sequence[Traffic]
+    if blocks:
+        traffic = column(blocks, lambda block, _, position: block.traffic[position])
+    else:
+        blocks, traffic = None, common.traffic(levels, warm)
+    return Placed(fused, flat, traffic, levels, blocks)
+
+
+def prepare(
+    program: Program,
+    profile: Profile,
+    runtime: Runtime,
+    *,
+    warm: Mapping[str, int] | None = None,
+    must_hold: MustHold = "everything",
+) -> Job:
+    """Place a program and compute its demands, as `place` and `job_on` do one after the other."""
+    return job_on(
+        place(program, profile, runtime, warm=warm, must_hold=must_hold), profile, runtime
+    )
+
+
+def job_on(placed: Placed, profile: Profile, runtime: Runtime) -> Job:
+    """Compute the demand of every moment on `profile`, whose clock may be lower than it was."""
+    section = runtime.on(profile.kind)
+    program, flat = placed.program, placed.flat
+    context = Context(profile, section, placed.levels)
+    asked = _Demands(context, program)
+    starts = _pass_starts(program)
+    plan = _plan(context, section, _awaited_starts(program, starts))
+    if placed.blocks is not None:
+        blocks = with_demands(placed.blocks, asked.of, lambda b, d: asked.first(b.pass_index, d))
+        alike = column(blocks, lambda block, _, position: block.demands[position])
+        return Job(program, flat, placed.traffic, alike, placed.levels, plan, blocks)
+    demands = [asked.of(m, t) for m, t in zip(flat.moments, placed.traffic, strict=True)]
+    for pass_index, start in enumerate(starts):
+        demands[start] = asked.first(pass_index, demands[start])
     places, home = places_of(
         flat, demands, plan.core_count, plan.memory_rate, stream=plan.policy == "stream"
     )
     if places:
         plan = replace(plan, places=places, home=home)
-    return Job(fused, flat, traffic, demands, levels, plan)
+    return Job(program, flat, placed.traffic, demands, placed.levels, plan)
 
 
 def fusion_of(section: OnDevice, program: Program) -> Fusion:
@@ -202,34 +181,34 @@ def fusion_of(section: OnDevice, program: Program) -> Fusion:
     )
 
 
-def _demands(
-    moments: Sequence[Moment], traffic: Sequence[Traffic], context: Context
-) -> list[Demand]:
-    """Demands by moment; equal work (the same moment object and traffic) is computed once."""
-    known: dict[tuple[int, Traffic], Demand] = {}
-    found: list[Demand] = []
-    for moment, moved in zip(moments, traffic, strict=True):
+class _Demands:
+    """Demands of a program's moments; equal work (the same moment and traffic) is computed once."""
+
+    def __init__(self, context: Context, program: Program) -> None:
+        self._context, self._program = context, program
+        self._known: dict[tuple[int, Traffic], Demand] = {}
+        self._firsts: dict[int, Demand] = {}
+        host = context.runtime.host
+        self._forward_cycles = 0 if host is None else context.host_cycles(host.per_pass_s)
+
+    def of(self, moment: Moment, moved: Traffic) -> Demand:
+        """What a moment of the program asks for."""
         key = (id(moment), moved)
-        demand = known.get(key)
+        demand = self._known.get(key)
         if demand is None:
-            demand = known[key] = demand_of(moment, moved, context)
-        found.append(demand)
-    return found
+            demand = self._known[key] = demand_of(moment, moved, self._context)
+        return demand
 
-
-def _add_forward_costs(
-    demands: list[Demand],
-    program: Program,
-    starts: Sequence[int],
-    context: Context,
-    host: HostTable,
-) -> None:
-    """Host time of a model's forward around its operators, before the first moment of a pass."""
-    forward = context.host_cycles(host.per_pass_s)
-    for step, start in zip(program.passes, starts, strict=True):
-        if forward and step.phase != "operator":  # an operator has no model around it
-            cycles = demands[start].dispatch_cycles + forward
-            demands[start] = replace(demands[start], dispatch_cycles=cycles)
+    def first(self, pass_index: int, demand: Demand) -> Demand:
+        """The demand of a pass's first moment, with the host time of a forward around operators."""
+        phase = self._program.passes[pass_index].phase
+        if not self._forward_cycles or phase == "operator":  # which has no model around it
+            return demand
+        known = self._firsts.get(id(demand))
+        if known is None:
+            cycles = demand.dispatch_cycles + self._forward_cycles
+            known = self._firsts[id(demand)] = replace(demand, dispatch_cycles=cycles)
+        return known
 
 
 def _pass_starts(program: Program) -> list[int]:

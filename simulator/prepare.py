@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hardware_profiles.schema import Profile
-    from simulator.machine import Reuse
     from simulator.run import Run
     from simulator.runtime import Runtime
     from simulator.scheduling import Schedule
+    from simulator.shared_work import Reuse
     from workloads.model import Model
     from workloads.moment import Program
 
@@ -23,7 +23,7 @@ _PROMPT = 128
 """Tokens to read where nothing is said."""
 
 _OF_NO_SHAPE = ("runtime", "threads", "probe", "dims", "stretch", "changes", "power_cap", "fuse",
-                "no_fuse", "cold", "policy", "cores_per_moment")  # fmt: skip
+                "no_fuse", "cold", "policy", "cores_per_moment", "fold")  # fmt: skip
 """What may be said of an imported program too, besides the workload and the machine."""
 
 
@@ -56,20 +56,17 @@ class Prepared:
 
     def run(self, reuse: Reuse | None = None) -> Run:
         """Simulate it; the errors are those of simulator.run.simulate, `reuse` is as there."""
-        from simulator.power import within_limit
         from simulator.run import simulate
 
-        def at(share: float | None) -> Run:
-            return simulate(
-                self.program,
-                self.profile,
-                self.runtime,
-                clock_share=share,
-                reuse=reuse,
-                schedule=self.schedule,
-            )
-
-        return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)
+        return simulate(
+            self.program,
+            self.profile,
+            self.runtime,
+            limit_watts=self.limit_watts,
+            fold=self.scenario.fold,
+            reuse=reuse,
+            schedule=self.schedule,
+        )
 
 
 def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence[str]) -> Prepared:

@@ -88,6 +88,8 @@ class Scenario:
     """In which order ready moments are issued, see simulator.scheduling.POLICIES."""
     cores_per_moment: int | None = None
     """Moments run side by side, on at most so many cores each."""
+    fold: bool = True
+    """Instances of a segment met in the same state are simulated once; False: every one."""
 
     @property
     def layout(self) -> Parallel:

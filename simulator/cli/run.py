@@ -203,6 +203,9 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=SIZE", help="Size of an open axis of an .onnx file; repeat it"),
     ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Simulate alike layers and steps once")
+    ] = True,
 ) -> None:
     """Predict one run of a WORKLOAD on some HARDWARE."""
     outputs = _Outputs(gantt, trace, json, csv)
@@ -243,6 +246,7 @@ def run(
         dims=sizes(dim) if dim else None,
         policy=policy,
         cores_per_moment=cores_per_moment,
+        fold=fold,
         sample=sample,  # type: ignore[arg-type] # checked with the rest
         beams=beams,
         chunk=chunk,

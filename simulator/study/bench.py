@@ -71,7 +71,7 @@ class Bench:
     """Runs scenarios one after another; what they share is kept from one to the next."""
 
     def __init__(self, inputs: Inputs) -> None:
-        from simulator.machine import Reuse
+        from simulator.shared_work import Reuse
 
         if inputs.code != code_digest():
             raise InputError(
