@@ -2,8 +2,8 @@
 
 Times follow from the latency of memory, the depth of the pipeline from its generation's way to copy
 operands, the clock under load from the base clock; the shares are the same for every machine. They
-were fitted to public measurements; a machine among these has a fit without its die, which is what
-`honest` uses, so that its prediction uses nothing that was measured on it.
+were fitted to public measurements; a machine among these has a fit without its die, so that its
+prediction uses nothing that was measured on it.
 """
 
 from __future__ import annotations
@@ -118,9 +118,6 @@ def expectations(without: str = "") -> dict[str, Expected]:
     return {key: Expected.model_validate(entry) for key, entry in entries.items()}
 
 
-def expected_kernel(
-    profile: Profile, name: KernelName, operand_bytes: float, *, honest: bool = False
-) -> KernelClass:
-    """What a kernel class should reach on a GPU; `honest`: without what was measured on its die."""
-    without = die_of(profile).die if honest else ""
-    return expectations(without)[name].on(profile, name, operand_bytes)
+def expected_kernel(profile: Profile, name: KernelName, operand_bytes: float) -> KernelClass:
+    """What a kernel class should reach on a GPU, without what was measured on its die."""
+    return expectations(die_of(profile).die)[name].on(profile, name, operand_bytes)

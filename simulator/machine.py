@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from simulator.demand import Context, Demand, demand_of
-from simulator.engine import Plan
+from simulator.engine import FlatGraph, Plan
 from simulator.memory import Hierarchy, Traffic, hierarchy, run_traffic
 from simulator.placing import places_of, with_nodes
 from simulator.sharing import RATE_ONE
@@ -32,9 +33,81 @@ class Job:
     demands: Sequence[Demand]
     levels: Hierarchy
     plan: Plan
+    order: FlatGraph | None = None
+    """The edges that the engine keeps to, where a schedule adds some to those of `flat`."""
 
 
 MustHold = Literal["everything", "weights"]
+
+_KEPT = 64
+"""Programs that a Reuse keeps; beyond them it starts anew."""
+
+
+@dataclass
+class Reuse:
+    """What runs of the same program on variants of a machine have in common, found once.
+
+    That is the fused and flat program, and where its bytes are, by the capacities of the caches.
+    Give one object to runs one after another. Programs are told apart by identity.
+    """
+
+    _known: dict[tuple[int, bool, str, Fusion], _Common] = field(default_factory=dict)
+
+    def common(self, program: Program, section: OnDevice) -> _Common:
+        key = (id(program), section.copies_caches, section.beams, fusion_of(section, program))
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= _KEPT:
+                self._known.clear()
+            found = self._known[key] = _Common.of(program, section)
+        return found
+
+
+@dataclass
+class _Common:
+    """A program (kept, so that its identity is no other's), fused, flat, and its traffic."""
+
+    program: Program
+    fused: Program
+    flat: FlatProgram
+    _traffic: dict[tuple[int, ...], Sequence[Traffic]] = field(default_factory=dict)
+    _distances: list[int] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, program: Program, section: OnDevice) -> _Common:
+        cached = copy_caches(program) if section.copies_caches else program
+        cached = share_caches(cached) if section.beams == "indirect" else cached
+        fused = fuse(cached, fusion_of(section, cached))
+        return cls(program, fused, flatten(fused))
+
+    def traffic(self, levels: Hierarchy, warm: Mapping[str, int] | None) -> Sequence[Traffic]:
+        """As run_traffic; capacities between the same reuse distances find everything alike."""
+        if warm:
+            return run_traffic(self.fused.instances(), levels, warm)
+        found = self._traffic.get(self._rank(levels))
+        if found is None:
+            if len(self._traffic) >= _KEPT:
+                self._traffic.clear()
+            recording = _Recording(levels.names, levels.capacities)
+            found = run_traffic(self.fused.instances(), recording)
+            self._distances = sorted(recording.distances)
+            self._traffic[self._rank(levels)] = found
+        return found
+
+    def _rank(self, levels: Hierarchy) -> tuple[int, ...]:
+        """How many distances each level holds; distances do not depend on capacities."""
+        return tuple(bisect_right(self._distances, capacity) for capacity in levels.capacities)
+
+
+@dataclass(frozen=True)
+class _Recording(Hierarchy):
+    """Levels that remember which distances they were asked about."""
+
+    distances: set[int] = field(default_factory=set)
+
+    def level(self, distance_bytes: int) -> int:
+        self.distances.add(distance_bytes)
+        return super().level(distance_bytes)
 
 
 def check_fits(program: Program, profile: Profile, must_hold: MustHold = "everything") -> None:
@@ -80,24 +153,21 @@ def prepare(
     *,
     warm: Mapping[str, int] | None = None,
     must_hold: MustHold = "everything",
+    reuse: Reuse | None = None,
 ) -> Job:
     """Fuse as the runtime does, find where the bytes are, and compute every moment's demand.
 
     `warm`: for roles of tensors, how many times each moment's bytes lie between the last use before
-    the run and the first in it (1: the same moment was just run). Raises
+    the run and the first in it (1: the same moment was just run). `reuse`: see there. Raises
     InputError when the runtime does not run on this kind of machine or the model does not fit.
     """
     section = runtime.on(profile.kind)
     program = with_nodes(program, profile)
-    if section.copies_caches:
-        program = copy_caches(program)
-    if section.beams == "indirect":
-        program = share_caches(program)
-    fused = fuse(program, fusion_of(section, program))
+    common = (reuse or Reuse()).common(program, section)
+    fused, flat = common.fused, common.flat
     check_fits(fused, profile, must_hold)  # fused attention stores no scores
-    flat = flatten(fused)
     levels = hierarchy(profile)
-    traffic = run_traffic(fused.instances(), levels, warm or {})
+    traffic = common.traffic(levels, warm)
     context = Context(profile, section, levels)
     demands = _demands(flat.moments, traffic, context)
     starts = _pass_starts(fused)

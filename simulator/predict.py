@@ -103,12 +103,7 @@ class Predictor:
         """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
         if case.what in COLLECTIVES:
             return self._collective_s(case)
-        if case.devices != 1 and not case.workload:
-            raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
-        if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
-            raise Skip(f"no arithmetic in {case.dtype!r}")
-        if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
-            raise Skip(f"no weight format {case.weight_dtype!r}")
+        _check_known(case)
         profile = _profile(case.hardware)
         threads = threads_of(case.conditions) if profile.kind == "cpu" else 0
         if profile.kind == "gpu" and (self.mode == "zero-shot" or not case.workload):
@@ -215,6 +210,16 @@ def _layout(case: Case) -> Parallel:
     """Tensor ranks are whole devices, whatever the source counts as one (cores of a chip)."""
     stages = case.sizes.get("pipeline_parallel", 1)
     return Parallel(tensor=case.devices // stages, pipeline=stages)
+
+
+def _check_known(case: Case) -> None:
+    """Skip where an operator has several devices, or numbers are of a type without bytes."""
+    if case.devices != 1 and not case.workload:
+        raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
+    if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
+        raise Skip(f"no arithmetic in {case.dtype!r}")
+    if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
+        raise Skip(f"no weight format {case.weight_dtype!r}")
 
 
 @cache

@@ -59,6 +59,15 @@ def library_of(case: Case) -> str:
     return words[0].split("@")[0].split("/")[-1] if words else "unknown"
 
 
+def appends_to_cache(case: Case) -> bool:
+    """Whether attention was timed with the rotary embedding and the cache write of its tokens.
+
+    AIConfigurator does with TensorRT-LLM. Where SGLang was timed too, the median is of calls
+    without.
+    """
+    return "trtllm" in case.conditions and "sglang" not in case.conditions
+
+
 def threads_of(conditions: str) -> int:
     """Cores that a case uses of a CPU; 0 where it does not say."""
     if _ONE_THREAD in conditions:

@@ -11,7 +11,7 @@ from simulator import engine
 from simulator.attribution import attribute
 from simulator.bounds import busiest_resource_cycles, critical_path_cycles
 from simulator.demand import Context
-from simulator.machine import Job, MustHold, prepare
+from simulator.machine import Job, MustHold, Reuse, prepare
 from simulator.power import default_limit_watts, power_report, within_limit
 from simulator.runtime import Runtime, default_runtime, load_runtime
 from workloads.graph import program_from_graph
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from hardware_profiles.schema import Profile
     from simulator.power import PowerReport
+    from simulator.scheduling import Schedule
     from simulator.trace import Trace
     from workloads.moment import Moment
 
@@ -38,6 +39,8 @@ def simulate(
     warm: Mapping[str, int] | None = None,
     must_hold: MustHold = "everything",
     clock_share: float | None = None,
+    reuse: Reuse | None = None,
+    schedule: Schedule | None = None,
 ) -> Run:
     """Predict how `program` runs on `profile` under `runtime` (default: pytorch-eager).
 
@@ -45,6 +48,8 @@ def simulate(
     cache at the start, see simulator.machine.prepare; `must_hold`: what has to fit in memory.
     `clock_share`: of the machine's clocks, for a board whose power limit holds them down; None: all
     of them, or what the limit leaves, see simulator.power.default_limit_watts.
+    `reuse`: for many runs of the same program on variants of a machine, see simulator.machine.
+    `schedule`: in which order moments are issued, on how many cores; None: as the runtime does.
     Raises InputError for a graph with a cycle, a runtime that is unknown or does not run on this
     kind of machine, and a model that does not fit.
     """
@@ -57,12 +62,25 @@ def simulate(
     if clock_share is None:
         limit_watts = default_limit_watts(profile, program)
         if limit_watts is not None:
-            again = partial(simulate, program, profile, runtime, warm=warm, must_hold=must_hold)
+            again = partial(
+                simulate,
+                program,
+                profile,
+                runtime,
+                warm=warm,
+                must_hold=must_hold,
+                reuse=reuse,
+                schedule=schedule,
+            )
             return within_limit(lambda share: again(clock_share=share), limit_watts)
         clock_share = 1.0
     at = profile if clock_share == 1.0 else at_clock_share(profile, clock_share)
-    job = prepare(program, at, runtime, warm=warm, must_hold=must_hold)
-    trace = engine.run(job.flat, job.demands, job.plan)
+    if schedule is not None:
+        runtime = schedule.of_runtime(runtime, at)
+    job = prepare(program, at, runtime, warm=warm, must_hold=must_hold, reuse=reuse)
+    if schedule is not None:
+        job = schedule.of_job(job)
+    trace = engine.run(job.order or job.flat, job.demands, job.plan)
     return Run(at, runtime, job, trace, clock_share, profile)
 
 

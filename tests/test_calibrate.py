@@ -1,4 +1,4 @@
-"""Calibration: what made the cases is found again from few of them, and what is not known is said."""
+"""Calibration: what made the cases is found again from few; flat directions are said."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_residuals_by_size() -> None:
 def test_what_cannot_be_calibrated_is_said() -> None:
     with pytest.raises(InputError, match="is a cpu: only kernels of GPUs"):
         calibrate_cases([case(0)], load_profile("teaching"))
-    with pytest.raises(InputError, match="none of the 3 cases can be used.*at least 6 needed"):
+    with pytest.raises(InputError, match=r"none of the 3 cases can be used.*at least 6 needed"):
         calibrate_cases([case(i) for i in range(3)], A30)
     with pytest.raises(InputError, match="the first reason: not an operator on one device"):
         calibrate_cases([case(0, devices=2)], A30)

@@ -69,8 +69,8 @@ def test_the_profiles_own_come_first() -> None:
 def test_a_broken_file_names_file_and_key(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text('extends = "a"\nname = "b"\n', encoding="utf-8")
-    with pytest.raises(ProfileError, match="x.toml: title: Field required"):
+    with pytest.raises(ProfileError, match=r"x\.toml: title: Field required"):
         read_calibrations(path)
     path.write_text("extends = ", encoding="utf-8")
-    with pytest.raises(ProfileError, match="x.toml: not valid TOML"):
+    with pytest.raises(ProfileError, match=r"x\.toml: not valid TOML"):
         read_calibrations(path)

@@ -90,8 +90,8 @@ def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
     assert result["n"] == 1
     assert len(result["skipped"]) == 4
     assert set(result) == {
-        "n", "mode", "skipped", "notes", "mape", "median_ape", "p90_ape", "bias", "groups", "followed",
-        "cases",
+        "n", "mode", "skipped", "notes", "mape", "median_ape", "p90_ape", "bias", "groups",
+        "followed", "cases",
     }  # fmt: skip
     assert set(result["cases"][0]) == {
         "case_id", "predicted_us", "measured_us", "error", "mode", "fitted"

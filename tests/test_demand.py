@@ -190,12 +190,47 @@ def test_small_loops_stay_on_one_thread_and_large_ones_fork() -> None:
     assert (large.cores, large.unit_cycles, dict(large.serial)) == (2, 50, {"fork_join": 9})
 
 
-def test_fresh_outputs_fault_their_pages_in() -> None:
-    library = {"fresh_output": "8 KiB", "page_fault": "5 ns"}
+@pytest.mark.parametrize(
+    ("threads", "page_fault", "cycles"),
+    [
+        (1, "20 us", 40_000),  # 8192 bytes are two pages of 20,000 cycles of 1 GHz
+        (2, "20 us", 20_000),  # each thread takes the fault of the page that it writes
+        (2, "6 us", 8_192),  # 12,000 / 2, but 8192 bytes are cleared at 1 byte a cycle
+        (2, "5 ns", 10),  # clearing is part of the fault: no more than one thread takes
+    ],
+)
+def test_fresh_outputs_fault_their_pages_in(threads: int, page_fault: str, cycles: int) -> None:
+    parallel = 1 if threads > 1 else 10_000
+    library = {
+        "fresh_output": "8 KiB", "page_fault": page_fault, "parallel_elements": parallel
+    }  # fmt: skip
     demand = demand_of(
         add("s", "attention", elements=2048, dtype="fp32"), Traffic((0,)), cpu(library)
     )
-    assert dict(demand.serial)["page_faults"] == 10  # 8192 bytes are two pages
+    assert demand.cores == threads
+    assert dict(demand.serial)["page_faults"] == cycles
+
+
+def test_a_matrix_read_again_comes_from_the_cache_that_keeps_it() -> None:
+    # 3 vectors: 80 bytes from memory for the first, 2 x 80 from a cache of 2 bytes per cycle and
+    # core (one thread: 80 cycles); the 4 rows lose 7 ns each, but once
+    library = {"gemv_rows": 3, "gemv_row": "7 ns", "gemv_threads": 1}
+    on = cpu(library)
+    cache = on.profile.memory["dram"].model_copy(
+        update={
+            "capacity_bytes": 4096,
+            "bandwidth_bytes_per_s": 4 * on.clock_hz,
+            "bandwidth_per_core_bytes_per_s": 2 * on.clock_hz,
+        }
+    )
+    machine = on.profile.model_copy(update={"memory": {"l2": cache, **on.profile.memory}})
+    with_cache = Context(machine, on.runtime, hierarchy(machine))
+    demand = demand_of(product(3, 4, 5, "fp32"), Traffic((0, 80)), with_cache)
+    assert demand.memory_bytes == 80
+    # the smooth maximum of 40 cycles of arithmetic and 160 of memory, p = 4, is 160.2
+    waited = max(demand.unit_cycles, 80) + demand.serial_cycles
+    assert demand.unit_cycles < 80
+    assert waited == pytest.approx(160 + 4 * 7, abs=3)
 
 
 def test_special_functions_and_steps_of_a_library() -> None:

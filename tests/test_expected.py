@@ -37,14 +37,14 @@ def test_a_machine_is_expected_without_its_own_die() -> None:
     assert everything["matmul"] != without["matmul"]
     assert "none of GA100" in without["matmul"].source
     for name in ("nvidia-a100-pcie-40gb", "nvidia-a800-sxm4-80gb", "nvidia-a30"):
-        kernel = expected_kernel(load_profile(name), "matmul", 2, honest=True)
+        kernel = expected_kernel(load_profile(name), "matmul", 2)
         assert "none of GA100" in kernel.source
 
 
 def test_form_factors_of_a_die_are_one_machine() -> None:
     assert {dies()[k].die for k in ("nvidia-ad10x", "nvidia-ad10x-geforce")} == {"AD102"}
     for name in ("nvidia-h20-sxm-96gb", "nvidia-h100-sxm5-80gb"):
-        kernel = expected_kernel(load_profile(name), "matmul", 2, honest=True)
+        kernel = expected_kernel(load_profile(name), "matmul", 2)
         assert "none of GH100" in kernel.source
 
 

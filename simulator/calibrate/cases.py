@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LEAST_CASES = 6
 """Kinds with fewer cases are not fitted: their parameters would say more than is known."""
-_EXPECTATION = 0.02
+_EXPECTATION = 0.01
 """A parameter moves by its spread where that takes so much from the residual of all cases."""
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 
@@ -79,7 +79,7 @@ def _calibrated(
 ) -> Kind:  # fmt: skip
     import numpy as np
 
-    base = expected_kernel(profile, name, bits / 8, honest=True)
+    base = expected_kernel(profile, name, bits / 8)
     everything = stacked(group)
     expected_s = everything.predicted_s(base)
     indices = chosen(group, expected_s.tolist(), most)

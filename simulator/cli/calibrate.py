@@ -14,14 +14,45 @@ if TYPE_CHECKING:
 
 
 def calibrate(
-    cases: Annotated[Path, typer.Argument(help="Measured operators: .csv or .csv.gz")],
-    on: Annotated[str, typer.Option(metavar="MACHINE", help="Machine: a name or a .toml file")],
+    cases: Annotated[
+        Path | None, typer.Argument(help="Measured operators: .csv or .csv.gz")
+    ] = None,
+    on: Annotated[
+        str | None, typer.Option(metavar="MACHINE", help="Machine: a name or a .toml file")
+    ] = None,
+    host: Annotated[
+        bool, typer.Option("--host", help="Measure the machine that this runs on (about a minute)")
+    ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the calibrated machine, for --on FILE elsewhere"),
+        typer.Option(
+            metavar="FILE",
+            help="Write the calibrated machine, for --on FILE elsewhere; with --host a folder [out]",
+        ),
     ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=1.0, max=3600.0, help="--host: time for all repetitions")
+    ] = 45.0,
+    short: Annotated[
+        bool, typer.Option("--short", help="--host: a quarter of the timings, for a first look")
+    ] = False,
 ) -> None:
-    """Fit the kernels of a machine to a few of the measured CASES and show what is left."""
+    """Fit the kernels of a machine to a few of the measured CASES, or to its own with --host."""
+    from workloads.errors import InputError
+
+    if host:
+        from simulator.cli.calibrate_host import calibrate_this_machine
+
+        if cases is not None or on is not None:
+            raise InputError("--host measures its own cases on this machine; leave out CASES, --on")
+        calibrate_this_machine(out or Path("out"), seconds, short)
+    elif cases is None or on is None:
+        raise InputError("nothing to calibrate; expected CASES and --on MACHINE, or --host")
+    else:
+        _calibrate_cases(cases, on, out)
+
+
+def _calibrate_cases(cases: Path, on: str, out: Path | None) -> None:
     from hardware_profiles import load_profile
     from simulator.calibrate import calibrate_cases
     from simulator.cases import read_cases

@@ -34,8 +34,8 @@ class Attention:
     `earlier` keys come before the first query; `span`: keys that a window lets a query see (0: all
     of them). `core_rate`, `core_exponentials`: multiply-accumulates and exponentials a second of
     one core at full width; `core_bytes`, `dram_s` and `cached_s` as in Product. `token_s`: time to
-    move queries, keys and values of the new tokens through DRAM once. `prefill`: more than
-    one query.
+    move queries, keys and values of the new tokens of a decoder through DRAM once.
+    `prefill`: more than one query.
     """
 
     batch: float

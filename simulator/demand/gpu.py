@@ -129,7 +129,9 @@ def _attention(
         core_bytes=_core_bytes(context),
         dram_s=dram_s,
         cached_s=cached_s,
-        token_s=token_bytes / context.profile.memory["dram"].bandwidth_bytes_per_s,
+        token_s=token_bytes / context.profile.memory["dram"].bandwidth_bytes_per_s
+        if shape.causal
+        else 0.0,
         prefill=shape.q_len > 1,
     )
 
