@@ -27,7 +27,7 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the calibrated machine, for --on FILE elsewhere; with --host a folder [out]",
+            help="Write the calibrated machine, for --on FILE; with --host a folder  [out]",
         ),
     ] = None,
     seconds: Annotated[
