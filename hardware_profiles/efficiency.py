@@ -77,14 +77,7 @@ def usual_efficiency(profile: Profile, name: KernelName, dtype: str) -> KernelCl
     For whole passes. A calibration holds for the library that was measured, operator by operator;
     on the public whole passes of other libraries it erred 23 % where this erred 20 %.
     """
-    own = profile.efficiency.get(name)
-    if own is None and profile.kernels is not None:
-        own = generation_efficiency(profile.kernels).get(name)
-    if own is not None:
-        return own
-    if profile.kind == "gpu":
-        return expected_kernel(profile, name, _BITS.get(dtype, 16) / 8, honest=False)
-    return generation_efficiency(profile.kind)[name]
+    return efficiency_of(profile, name, dtype, mode="zero-shot")
 
 
 def with_kernels(profile: Profile, dtype: str, *, mode: Mode, library: str = "") -> Profile:

@@ -92,7 +92,7 @@ def _level(level: MemoryLevel, have: int, count: int) -> MemoryLevel:
     return level.model_copy(update={"bandwidth_bytes_per_s": reachable, "instances": instances})
 
 
-def with_changes(profile: Profile, changes: Iterable[str]) -> Profile:
+def with_changes(profile: Profile, changes: Iterable[str], *, checked: bool = True) -> Profile:
     """The machine with other figures: each change is "key=value", applied in the order given.
 
     Keys are those of the file ("memory.l2.capacity") or short ("cores", "clock", "dram.bandwidth",
@@ -107,12 +107,14 @@ def with_changes(profile: Profile, changes: Iterable[str]) -> Profile:
     - quoted peaks scale with cores, clock and the width of their dtype.
 
     ProfileError: a key that is not known (near ones are listed), a value that does not fit its key,
-    or a machine that cannot be.
+    or a machine that cannot be (unless not `checked`: for limits, such as a clock without end).
     """
     changed = profile
     for text in changes:
         changed = _changed(changed, parse_change(text))
-    return changed if changed is profile else _checked(changed, tuple(changes))
+    if changed is profile or not checked:
+        return changed
+    return _checked(changed, tuple(changes))
 
 
 def figure_of(profile: Profile, key: str) -> tuple[object, Leaf | None]:

@@ -168,6 +168,13 @@ def _counted(pairs: Iterable[tuple[Case, str]]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
+def workloads_of(path: str | Path, workloads: str | Path | None) -> dict[str, dict[str, Any]]:
+    """The table `workloads`, else workloads.json beside a case file; empty where there is none."""
+    beside = Path(path).parent / "workloads.json"
+    table = workloads if workloads is not None else (beside if beside.is_file() else None)
+    return read_workload_table(table) if table is not None else {}
+
+
 def compare_file(
     path: str | Path,
     *,
@@ -182,10 +189,7 @@ def compare_file(
     called with cases done and cases in all. Raises InputError for files that cannot be used.
     """
     cases = read_cases(path)
-    beside = Path(path).parent / "workloads.json"
-    table = workloads if workloads is not None else (beside if beside.is_file() else None)
-    known = read_workload_table(table) if table is not None else {}
-    predictor = Predictor(known, mode=mode)
+    predictor = Predictor(workloads_of(path, workloads), mode=mode)
     done: list[Predicted] = []
     skipped: list[tuple[Case, str]] = []
     notes: list[tuple[Case, str]] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from simulator.demand import Context, Demand, demand_of
-from simulator.engine import Plan
+from simulator.engine import FlatGraph, Plan
 from simulator.memory import Hierarchy, Traffic, hierarchy, run_traffic
 from simulator.placing import places_of, with_nodes
 from simulator.sharing import RATE_ONE
@@ -33,6 +33,8 @@ class Job:
     demands: Sequence[Demand]
     levels: Hierarchy
     plan: Plan
+    order: FlatGraph | None = None
+    """The edges that the engine keeps to, where a schedule adds some to those of `flat`."""
 
 
 MustHold = Literal["everything", "weights"]

@@ -33,7 +33,7 @@ from workloads.op_counts import COLLECTIVES
 from workloads.transforms import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
@@ -54,11 +54,13 @@ class Predictor:
     """Predicts cases; keeps what cases share (profiles, models) and equal cases' results.
 
     `mode`: "calibrated" uses the shipped calibration of a case's machine and library where there is
-    one; "zero-shot" uses nothing that was fitted to a machine with the same die.
+    one; "zero-shot" uses nothing that was fitted to a machine with the same die. `observe` is given
+    every run that is simulated: one for a case, the step and then the prefill for a generation.
     """
 
     workloads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     mode: Mode = "calibrated"
+    observe: Callable[[Run], None] | None = None
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)
     _models: dict[str, Model] = field(default_factory=dict)
 
@@ -101,12 +103,7 @@ class Predictor:
         """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
         if case.what in COLLECTIVES:
             return self._collective_s(case)
-        if case.devices != 1 and not case.workload:
-            raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
-        if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
-            raise Skip(f"no arithmetic in {case.dtype!r}")
-        if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
-            raise Skip(f"no weight format {case.weight_dtype!r}")
+        _check_known(case)
         profile = _profile(case.hardware)
         threads = threads_of(case.conditions) if profile.kind == "cpu" else 0
         if profile.kind == "gpu" and (self.mode == "zero-shot" or not case.workload):
@@ -122,7 +119,7 @@ class Predictor:
             if case.workload:
                 return self._forward_s(case, profile, runtime)
             program = operator_program(case)
-            run = simulate(program, profile, runtime, warm=warm_roles(case))
+            run = self._seen(simulate(program, profile, runtime, warm=warm_roles(case)))
             calls = calls_in_a_row(case)
             return _steady_s(run, calls) if calls > 1 else run.latency_s
         except (InputError, ProfileError) as error:
@@ -190,7 +187,13 @@ class Predictor:
             chunk=chunk_of(runtime.on(profile.kind), model, lengths.get("prompt")),
             expand_latents=bool(model.kv_rank) and runtime.on(profile.kind).expands_latents,
         )
-        return simulate(spread(program, _layout(case)), profile, runtime, must_hold="weights")
+        whole = spread(program, _layout(case))
+        return self._seen(simulate(whole, profile, runtime, must_hold="weights"))
+
+    def _seen(self, run: Run) -> Run:
+        if self.observe is not None:
+            self.observe(run)
+        return run
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
@@ -207,6 +210,16 @@ def _layout(case: Case) -> Parallel:
     """Tensor ranks are whole devices, whatever the source counts as one (cores of a chip)."""
     stages = case.sizes.get("pipeline_parallel", 1)
     return Parallel(tensor=case.devices // stages, pipeline=stages)
+
+
+def _check_known(case: Case) -> None:
+    """Skip where an operator has several devices, or numbers are of a type without bytes."""
+    if case.devices != 1 and not case.workload:
+        raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
+    if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
+        raise Skip(f"no arithmetic in {case.dtype!r}")
+    if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
+        raise Skip(f"no weight format {case.weight_dtype!r}")
 
 
 @cache

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from simulator.machine import Reuse
     from simulator.run import Run
     from simulator.runtime import Runtime
+    from simulator.scheduling import Schedule
     from workloads.model import Model
     from workloads.moment import Program
 
@@ -22,7 +23,7 @@ _PROMPT = 128
 """Tokens to read where nothing is said."""
 
 _OF_NO_SHAPE = ("runtime", "threads", "probe", "dims", "stretch", "changes", "power_cap", "fuse",
-                "no_fuse", "cold")  # fmt: skip
+                "no_fuse", "cold", "policy", "cores_per_moment")  # fmt: skip
 """What may be said of an imported program too, besides the workload and the machine."""
 
 
@@ -44,6 +45,7 @@ class Prepared:
     changes: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     limit_watts: float | None = None
+    schedule: Schedule | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -59,7 +61,12 @@ class Prepared:
 
         def at(share: float | None) -> Run:
             return simulate(
-                self.program, self.profile, self.runtime, clock_share=share, reuse=reuse
+                self.program,
+                self.profile,
+                self.runtime,
+                clock_share=share,
+                reuse=reuse,
+                schedule=self.schedule,
             )
 
         return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)

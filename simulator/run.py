@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from hardware_profiles.schema import Profile
     from simulator.power import PowerReport
+    from simulator.scheduling import Schedule
     from simulator.trace import Trace
     from workloads.moment import Moment
 
@@ -39,6 +40,7 @@ def simulate(
     must_hold: MustHold = "everything",
     clock_share: float | None = None,
     reuse: Reuse | None = None,
+    schedule: Schedule | None = None,
 ) -> Run:
     """Predict how `program` runs on `profile` under `runtime` (default: pytorch-eager).
 
@@ -47,6 +49,7 @@ def simulate(
     `clock_share`: of the machine's clocks, for a board whose power limit holds them down; None: all
     of them, or what the limit leaves, see simulator.power.default_limit_watts.
     `reuse`: for many runs of the same program on variants of a machine, see simulator.machine.
+    `schedule`: in which order moments are issued, on how many cores; None: as the runtime does.
     Raises InputError for a graph with a cycle, a runtime that is unknown or does not run on this
     kind of machine, and a model that does not fit.
     """
@@ -60,13 +63,24 @@ def simulate(
         limit_watts = default_limit_watts(profile, program)
         if limit_watts is not None:
             again = partial(
-                simulate, program, profile, runtime, warm=warm, must_hold=must_hold, reuse=reuse
+                simulate,
+                program,
+                profile,
+                runtime,
+                warm=warm,
+                must_hold=must_hold,
+                reuse=reuse,
+                schedule=schedule,
             )
             return within_limit(lambda share: again(clock_share=share), limit_watts)
         clock_share = 1.0
     at = profile if clock_share == 1.0 else at_clock_share(profile, clock_share)
+    if schedule is not None:
+        runtime = schedule.of_runtime(runtime, at)
     job = prepare(program, at, runtime, warm=warm, must_hold=must_hold, reuse=reuse)
-    trace = engine.run(job.flat, job.demands, job.plan)
+    if schedule is not None:
+        job = schedule.of_job(job)
+    trace = engine.run(job.order or job.flat, job.demands, job.plan)
     return Run(at, runtime, job, trace, clock_share, profile)
 
 

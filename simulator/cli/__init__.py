@@ -12,7 +12,9 @@ import typer
 from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
+from simulator.cli.diff import diff
 from simulator.cli.errors import OneLineErrors
+from simulator.cli.explain import explain
 from simulator.cli.import_model import import_command
 from simulator.cli.lint import lint_command
 from simulator.cli.listing import list_command
@@ -40,6 +42,8 @@ app.command()(complexity)
 app.command("study")(study_command)
 app.command("plot")(plot_command)
 app.command("search")(search_command)
+app.command()(explain)
+app.command()(diff)
 
 
 def _print_version(wanted: bool) -> None:
