@@ -8,18 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator.cases import Case, read_cases, read_workload_table
+from simulator.forward_groups import FORWARD_GROUPS
 from simulator.predict import Predictor, Skip
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hardware_profiles.collectives import Mode
+
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """A case with its prediction; `error` is (predicted - measured) / measured."""
+    """A case with its prediction; `error` is (predicted - measured) / measured.
+
+    `fitted`: what it was predicted with was fitted to this very case, among others, so that it
+    tests nothing and is left out of all statistics. `group`: of whole passes, see forward_groups.
+    """
 
     case: Case
     predicted_us: float
+    fitted: bool = False
+    group: str | None = None
 
     @property
     def error(self) -> float:
@@ -51,6 +60,7 @@ class Comparison:
     """All predicted cases, and those that were skipped with their reasons.
 
     `notes`: what was decided for predicted cases that does not stand in them, with its reason.
+    Statistics are over the cases that nothing was fitted to.
     """
 
     cases: Sequence[Predicted]
@@ -58,14 +68,27 @@ class Comparison:
     notes: Sequence[tuple[Case, str]] = ()
 
     @property
+    def tested(self) -> list[Predicted]:
+        """The predicted cases that nothing was fitted to."""
+        return [p for p in self.cases if not p.fitted]
+
+    @property
     def statistics(self) -> Statistics:
-        """Over all predicted cases. Raises ValueError when there is none."""
-        return statistics(p.error for p in self.cases)
+        """Over all tested cases. Raises ValueError when there is none."""
+        return statistics(p.error for p in self.tested)
+
+    def followed(self) -> list[tuple[str, Statistics]]:
+        """(group, errors) of the groups of whole passes that have tested cases."""
+        found: dict[str, list[float]] = {}
+        for predicted in self.tested:
+            if predicted.group is not None:
+                found.setdefault(predicted.group, []).append(predicted.error)
+        return [(name, statistics(found[name])) for name in FORWARD_GROUPS if name in found]
 
     def groups(self) -> list[tuple[str, str, Statistics]]:
         """(hardware, operator or phase, errors), each also over all ("*") of the other, sorted."""
         found: dict[tuple[str, str], list[float]] = {}
-        for predicted in self.cases:
+        for predicted in self.tested:
             case = predicted.case
             for key in ((case.hardware, case.what), (case.hardware, "*"), ("*", case.what)):
                 found.setdefault(key, []).append(predicted.error)
@@ -84,7 +107,7 @@ class Comparison:
         overall: dict[str, Any] = {
             "n": 0, "mape": None, "median_ape": None, "p90_ape": None, "bias": None
         }  # fmt: skip
-        if self.cases:
+        if self.tested:
             overall = {**self.statistics.as_dict()}
         overall["skipped"] = [
             {"case_id": case.case_id, "reason": reason} for case, reason in self.skipped
@@ -94,12 +117,14 @@ class Comparison:
             {"hardware": hardware, "what": what, **s.as_dict()}
             for hardware, what, s in self.groups()
         ]
+        overall["followed"] = [{"group": name, **s.as_dict()} for name, s in self.followed()]
         overall["cases"] = [
             {
                 "case_id": p.case.case_id,
                 "predicted_us": p.predicted_us,
                 "measured_us": p.case.measured_us,
                 "error": p.error,
+                "fitted": p.fitted,
             }
             for p in self.cases
         ]
@@ -134,24 +159,27 @@ def compare_file(
     path: str | Path,
     *,
     workloads: str | Path | None = None,
+    mode: Mode = "calibrated",
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Predict every case of a file.
 
     A case's workload is looked up in the table `workloads` (default: workloads.json beside the
-    case file, if there), then among the bundled models. `progress` is called with cases done and
-    cases in all. Raises InputError for files that cannot be used.
+    case file, if there), then among the bundled models. `mode`: see Predictor. `progress` is
+    called with cases done and cases in all. Raises InputError for files that cannot be used.
     """
     cases = read_cases(path)
     beside = Path(path).parent / "workloads.json"
     table = workloads if workloads is not None else (beside if beside.is_file() else None)
-    predictor = Predictor(read_workload_table(table) if table is not None else {})
+    predictor = Predictor(read_workload_table(table) if table is not None else {}, mode=mode)
     done: list[Predicted] = []
     skipped: list[tuple[Case, str]] = []
     notes: list[tuple[Case, str]] = []
     for count, case in enumerate(cases, start=1):
         try:
-            done.append(Predicted(case, predictor.latency_s(case) * 1e6))
+            predicted_us = predictor.latency_s(case) * 1e6
+            fitted, group = predictor.fitted(case), predictor.group_of(case)
+            done.append(Predicted(case, predicted_us, fitted, group))
             if note := predictor.runtime_of(case)[1]:
                 notes.append((case, note))
         except Skip as reason:
@@ -171,7 +199,8 @@ def table(comparison: Comparison) -> Table:
     for heading in ("cases", "mean %", "median %", "p90 %", "bias %"):
         result.add_column(heading, justify="right")
     rows = comparison.groups()
-    if comparison.cases:
+    rows += [(name, "(group)", s) for name, s in comparison.followed()]
+    if comparison.tested:
         rows.append(("*", "*", comparison.statistics))
     for hardware, what, s in rows:
         figures = (f"{100 * x:.1f}" for x in (s.mape, s.median_ape, s.p90_ape))
