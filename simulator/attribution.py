@@ -21,6 +21,7 @@ CAUSES: tuple[Cause, ...] = (
     "latency",
     "packing",
     "page_faults",
+    "load",
     "fork_join",
     "uneven",
     "link",
@@ -30,9 +31,10 @@ CAUSES: tuple[Cause, ...] = (
 """compute: arithmetic at the sustained rate. memory: waiting for bytes, where these take longer
 than the arithmetic. overlap: arithmetic and memory that do not overlap perfectly. latency: fixed
 time of a kernel. packing: the library rearranges weights. page_faults: fresh memory from the
-system. fork_join: threads start and meet. uneven: cores without a work unit while a moment runs.
-link: idle, the next moment waits for what goes over a link. dispatch: idle, the next moment is not
-yet dispatched. dependency: idle, nothing is ready (a bubble, where there are several devices)."""
+system. load: weights come in. fork_join: threads start and meet. uneven: cores without a work unit
+while a moment runs. link: idle, the next moment waits for what goes over a link. dispatch: idle,
+the next moment is not yet dispatched. dependency: idle, nothing is ready (a bubble, where there are
+several devices)."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from workloads.moment import Moment, Program, Stage
+    from workloads.moment import Program, Stage
 
 STAGE_COLOURS: dict[Stage, str] = {
     "initialise": "#56b4e9",
@@ -31,6 +31,7 @@ CAUSE_COLOURS: dict[str, str] = {
     "dependency": "#dddddd",
     "link": "#8c564b",
     "page_faults": "#000000",
+    "load": "#882255",
 }
 """One colour a cause, from the same palette, a brown and three greys."""
 
@@ -80,17 +81,16 @@ def share_text(share: float) -> str:
 def request_text(program: Program) -> str:
     """What was asked of the model: "prompt 64 + 16 generated, batch 4, fp16"."""
     first = program.passes[0]
-    tokens = sum(moment.kind == "sample" for moment in _ends(program))
+    tokens = sum(p.chosen for p in program.passes)
     parts = []
-    if first.name == "prefill":
-        parts.append(f"prompt {first.tokens}" + (f" + {tokens} generated" if tokens else ""))
+    if first.name.startswith("prefill"):
+        read = sum(p.tokens for p in program.passes if p.name.startswith("prefill"))
+        parts.append(f"prompt {read}" + (f" + {tokens} generated" if tokens else ""))
+    elif first.name.startswith("segment"):
+        parts.append(f"{len(program.passes)} segments of {first.tokens}")
     elif first.name.startswith("decode"):
         parts.append(f"context {first.context} + {tokens or len(program.passes)} generated")
     return ", ".join([*parts, f"batch {program.batch}", program.dtype])
-
-
-def _ends(program: Program) -> list[Moment]:
-    return [m for p in program.passes for m in p.repeats[-1].segment.moments]
 
 
 def _digits(value: float, digits: int = 4) -> str:

@@ -12,7 +12,7 @@ from simulator.placing import places_of, with_nodes
 from simulator.sharing import RATE_ONE
 from workloads import InputError
 from workloads.flat import FlatProgram, flatten
-from workloads.transforms import Fusion, copy_caches, fuse
+from workloads.transforms import Fusion, copy_caches, fuse, share_caches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -91,6 +91,8 @@ def prepare(
     program = with_nodes(program, profile)
     if section.copies_caches:
         program = copy_caches(program)
+    if section.beams == "indirect":
+        program = share_caches(program)
     fused = fuse(program, fusion_of(section, program))
     check_fits(fused, profile, must_hold)  # fused attention stores no scores
     flat = flatten(fused)
@@ -99,9 +101,10 @@ def prepare(
     context = Context(profile, section, levels)
     demands = _demands(flat.moments, traffic, context)
     starts = _pass_starts(fused)
+    waits = _awaited_starts(fused, starts)
     if section.host is not None:
         _add_forward_costs(demands, fused, starts, context, section.host)
-    plan = _plan(context, section, starts)
+    plan = _plan(context, section, waits)
     places, home = places_of(
         flat, demands, plan.core_count, plan.memory_rate, stream=plan.policy == "stream"
     )
@@ -167,7 +170,15 @@ def _pass_starts(program: Program) -> list[int]:
     return starts
 
 
-def _plan(context: Context, section: OnDevice, starts: Sequence[int]) -> Plan:
+def _awaited_starts(program: Program, starts: Sequence[int]) -> frozenset[int]:
+    """Where a pass begins that needs a chosen token, as the pieces of a prompt do not."""
+    pairs = zip(program.passes, program.passes[1:], starts[1:], strict=False)
+    return frozenset(
+        start for before, step, start in pairs if {before.phase, step.phase} != {"prefill"}
+    )
+
+
+def _plan(context: Context, section: OnDevice, awaited: frozenset[int]) -> Plan:
     host = section.host
     waits = host is not None and host.mode == "asynchronous" and host.waits_for_token
     return Plan(
@@ -179,5 +190,5 @@ def _plan(context: Context, section: OnDevice, starts: Sequence[int]) -> Plan:
         host_clock_hz=context.host_clock_hz,
         queue_depth=1024 if host is None else host.queue_depth,
         launch_cycles=0 if host is None else context.cycles(host.launch_s),
-        waits_before=frozenset(starts[1:]) if waits else frozenset(),
+        waits_before=awaited if waits else frozenset(),
     )

@@ -21,6 +21,7 @@ from simulator.protocol import (
     threads_of,
     warm_roles,
 )
+from simulator.requests import chunk_of
 from simulator.run import simulate
 from simulator.runtime import Runtime, list_runtimes, load_runtime
 from workloads import compile_forward, load_model
@@ -184,6 +185,7 @@ class Predictor:
             weight_dtype=case.weight_dtype,
             logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
             body_only=_BODY_ONLY in case.conditions,
+            chunk=chunk_of(runtime.on(profile.kind), model, lengths.get("prompt")),
             expand_latents=bool(model.kv_rank) and runtime.on(profile.kind).expands_latents,
         )
         return simulate(spread(program, _layout(case)), profile, runtime, must_hold="weights")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from simulator.scenario import Scenario
@@ -21,7 +21,7 @@ _PROMPT = 128
 """Tokens to read where nothing is said."""
 
 _OF_NO_SHAPE = ("runtime", "threads", "probe", "dims", "stretch", "changes", "power_cap", "fuse",
-                "no_fuse")  # fmt: skip
+                "no_fuse", "cold")  # fmt: skip
 """What may be said of an imported program too, besides the workload and the machine."""
 
 
@@ -64,9 +64,9 @@ class Prepared:
 
 def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence[str]) -> Prepared:
     """A model with lengths, types and runtime chosen where the scenario does not say them."""
+    from simulator.requests import assumed_of_draft, loaded, program_of
     from simulator.transformed import transformed_model, transformed_program, with_conversions
-    from workloads import compile_forward
-    from workloads.transforms import batch_of_part, spread
+    from workloads.transforms import spread
 
     model, changes = transformed_model(scenario, model)
     assumed: list[str] = []
@@ -81,18 +81,14 @@ def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence
         dtype = "fp16" if half else "fp32"
         assumed.append(f"--dtype {dtype}")
     runtime, more, fusions = _runtime(scenario, profile, assumed)
-    program = compile_forward(
-        model,
-        batch=batch_of_part(scenario.batch, scenario.layout),
-        prompt=prompt,
-        context=scenario.context,
-        generate=scenario.generate,
-        dtype=dtype,
-        expand_latents=bool(model.kv_rank) and runtime.on(profile.kind).expands_latents,
-    )
-    program, sizes = transformed_program(scenario, program, model, profile)
-    program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
-    program = with_conversions(scenario, program, model, profile)
+    assumed += assumed_of_draft(scenario)
+    program = program_of(scenario, model, prompt, dtype, runtime.on(profile.kind))
+    # the matrices of two models are stored otherwise when they are compiled
+    stored = scenario if scenario.draft is None else replace(scenario, weight_dtype=None)
+    program, sizes = transformed_program(stored, program, model, profile)
+    if scenario.draft is None:  # two models are not spread, see simulator.requests
+        program = spread(program, scenario.layout, sequence=scenario.sequence_parallel)
+    program = loaded(scenario, with_conversions(scenario, program, model, profile))
     return Prepared(
         scenario,
         model,
@@ -145,13 +141,15 @@ def imported(
             f"{options}: the shapes and types of {program.workload!r} are fixed, it is an imported "
             "graph; import it again with other sizes (moments import MODEL.onnx --dim NAME=SIZE)"
         )
+    from simulator.requests import loaded
+
     assumed: list[str] = []
     runtime, more, fusions = _runtime(scenario, profile, assumed)
     return Prepared(
         scenario,
         None,
         profile,
-        program,
+        loaded(scenario, program),
         runtime,
         tuple(assumed),
         tuple(fusions),

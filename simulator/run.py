@@ -109,35 +109,46 @@ class Run:
 
     @property
     def ttft_s(self) -> float | None:
-        """Time to first token: the end of the prefill of a program that chooses tokens, or None."""
-        first = self.program.passes[0]
-        if first.phase != "prefill" or not any(m.kind == "sample" for m in self.moments):
-            return None
-        return self.trace.seconds(self.pass_end_cycles[0])
+        """Time to first token: from the start to the end of the pass that chooses it, or None.
+
+        Everything before it counts: all pieces of the prompt, and the loading of weights.
+        """
+        first = self._first_choice
+        return None if first is None else self.trace.seconds(self.pass_end_cycles[first])
+
+    @property
+    def _first_choice(self) -> int | None:
+        """The pass of a prefill that chooses the first token."""
+        passes = enumerate(self.program.passes)
+        first = next((i for i, step in passes if step.chosen), None)
+        return first if first is not None and self.program.passes[0].phase == "prefill" else None
 
     @property
     def tpot_s(self) -> float | None:
-        """Time per output token after the first, or None where no further token is generated."""
-        decodes = sum(step.phase == "decode" for step in self.program.passes)
-        if not decodes:
+        """Time per output token of a sequence after the first, or None where there is none."""
+        first = self._first_choice
+        begin = 0 if first is None else first + 1
+        tokens = sum(step.chosen for step in self.program.passes[begin:])
+        if not tokens:
             return None
-        first = self.program.passes[0]
-        start = self.pass_end_cycles[0] if first.phase == "prefill" else 0
-        return self.trace.seconds(self.cycles - start) / decodes
+        start = self.pass_end_cycles[first] if first is not None else 0
+        return self.trace.seconds(self.cycles - start) / tokens
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Generated tokens of all sequences per second of the whole run; None without any."""
-        layout = self.program.layout
-        times = sum(m.kind == "sample" for m in self.moments) // layout.micro_batches
-        chosen = times * self.program.batch * layout.data
+        """Generated tokens of all sequences per second of the whole run; None without any.
+
+        Of beam search the one result of each sequence counts, of drafted tokens those accepted.
+        """
+        times = sum(step.chosen for step in self.program.passes)
+        chosen = times * self.program.batch * self.program.layout.data
         return chosen / self.latency_s if chosen else None
 
     @property
     def token_count(self) -> int:
         """Tokens generated in all sequences; those read where none is generated."""
         batch = self.program.batch
-        chosen = sum(moment.kind == "sample" for moment in self.moments) * batch
+        chosen = sum(step.chosen for step in self.program.passes) * batch
         return chosen or sum(step.tokens for step in self.program.passes) * batch
 
     @cached_property
@@ -209,22 +220,20 @@ class Run:
 
         `mfu`: matrix FLOPs against the dense peaks of their dtypes (0 where one has no unit);
         `memory_bandwidth`: DRAM bytes against the datasheet; `cores_busy`: cores that hold a
-        moment; `host`: the dispatching thread; `link`: time in which something goes over it. With
-        several devices the mean of all.
+        moment other than the loading of weights; `host`: the dispatching thread; `link`: time in
+        which something goes over it. With several devices the mean of all.
         """
         trace, profile = self.trace, self.declared or self.profile
         latency = self.latency_s * trace.device_count
         if not latency:
             return dict.fromkeys(("mfu", "memory_bandwidth", "cores_busy", "host", "link"), 0.0)
-        held = sum(
-            len(c) * (r - i)
-            for c, r, i in zip(trace.cores, trace.retired, trace.issued, strict=True)
-        )
+        spans = zip(self.moments, trace.cores, trace.retired, trace.issued, strict=True)
+        held = sum(len(c) * (r - i) for m, c, r, i in spans if m.kind != "load")
         linked = sum(trace.retired[i] - trace.issued[i] for i in trace.readers)
         cycles = trace.cycles * trace.device_count
         moved = sum(t.dram_bytes for t in self.job.traffic)
         return {
-            "mfu": self._arithmetic_s / latency,
+            "mfu": self._arithmetic_s * self.clock_share / latency,
             "memory_bandwidth": moved / profile.memory["dram"].bandwidth_bytes_per_s / latency,
             "cores_busy": (held - linked) / (trace.core_count * cycles),
             "host": sum(trace.dispatch_cycles) / cycles,

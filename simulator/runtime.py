@@ -126,6 +126,12 @@ class OnDevice(Sourced):
     """A cache is grown by concatenation, so each append copies it whole."""
     expands_latents: bool = False
     """Latent attention computes keys and values of all cached rows anew in each decode step."""
+    beams: Literal["copied", "indirect"] = "copied"
+    """In beam search, caches are gathered anew at each step, or found through a table."""
+    beam_prompt: Literal["once", "each"] = "once"
+    """In beam search, a prompt is read once a sequence, or once for each beam."""
+    prefill_chunk: Annotated[int, Field(gt=0)] | None = None
+    """Tokens that a prompt is read in at a time, where nothing else is asked for (none: all)."""
     latency_scale: Annotated[float, Field(ge=0)] = 1.0
     fusion: FusionTable = FusionTable()
     host: HostTable | None = None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.prepare import Prepared
     from simulator.run import Run
+    from workloads.choose import Sampling
     from workloads.model import Model
     from workloads.moment import Parallel
+    from workloads.transforms.loading import Origin
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Scenario:
     Quantization; `prune` "2:4", or a `density` stored in a `sparse_format`; `prune_heads` of each
     layer; `drop_layers` how many ("8") or which ("3,7", "20-27"); `fuse` and `no_fuse` (names with
     commas) override the runtime's fusions.
+
+    `sample`, `beams`: how tokens are chosen (workloads.choose, workloads.beams). `chunk`: a prompt
+    is read in pieces. `segment_length`, `overlap`: a long input is read in segments
+    (workloads.segments). `draft`: a model, or "lookup", that proposes `draft_tokens` a round, each
+    accepted with the probability `acceptance` (workloads.speculative). `cold`: weights come from
+    "disk" or from the memory of the "host" first.
     """
 
     workload: str
@@ -64,6 +72,15 @@ class Scenario:
     expert_parallel: int = 1
     micro_batches: int = 1
     sequence_parallel: bool = False
+    sample: Sampling = "greedy"
+    beams: int = 1
+    chunk: int | None = None
+    segment_length: int | None = None
+    overlap: int = 0
+    draft: str | None = None
+    draft_tokens: int | None = None
+    acceptance: float | None = None
+    cold: Origin | None = None
     stretch: bool = False
     """Lengths beyond the model's own positions are allowed, as if it had more."""
     dims: Mapping[str, int] | None = None
@@ -87,8 +104,10 @@ class Scenario:
         Raises InputError or ProfileError for what does not exist or does not go together.
         """
         from simulator.prepare import filled, imported
+        from simulator.requests import check_options
         from workloads import Model, load_workload
 
+        check_options(self)
         profile, changed = self._profile(progress)
         found = load_workload(self.workload, dims=self.dims)
         if not isinstance(found, Model):
@@ -119,6 +138,10 @@ class Scenario:
     def run(self) -> Run:
         """Simulate it; the errors are those of `prepared` and of simulator.run.simulate."""
         return self.prepared().run()
+
+    def without_draft(self) -> Scenario:
+        """The same run, decoded one token after another, to compare with."""
+        return replace(self, draft=None, draft_tokens=None, acceptance=None)
 
     def _profile(self, progress: Callable[[str], None] | None) -> tuple[Profile, list[str]]:
         """The machine, and what was changed of it."""

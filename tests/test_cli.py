@@ -465,3 +465,28 @@ assert not slow & set(sys.modules), sorted(slow & set(sys.modules))
 """
     result = process(code, "run", "bert-base", *A100)
     assert result.returncode == 0, result.stderr
+
+
+def test_speculation_says_what_it_gains_and_a_cold_start_what_it_costs() -> None:
+    options = ("--prompt", "16", "--generate", "9", "--draft", "lookup", "--cold", "host")
+    result = good("run", "gpt2-xl", *A100, *options, "--runtime", "kernel", "--json", "-")
+    assert "times as fast" in result.stderr
+    found = json.loads(result.stdout)
+    assert any(note.startswith("speculative decoding: ") for note in found["notes"])
+    # 3.1 GB over 0.8 of PCIe 4 x16
+    assert found["attribution_s"]["load"] == pytest.approx(3.115e9 / (0.8 * 31.5e9), rel=0.01)
+    assert found["ttft_s"] > found["attribution_s"]["load"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--beams", "2", "--draft", "gpt2"), "--draft and --beams"),
+        (("--sample", "best", "--generate", "2"), "sample = 'best': expected greedy"),
+        (("--cold", "tape"), "cold = 'tape': expected disk or host"),
+        (("--segment-length", "9999"), "gpt2 has max_positions = 1024"),
+        (("--chunk", "0"), "chunk = 0"),
+    ],
+)
+def test_ways_of_generating_that_do_not_go(options: tuple[str, ...], message: str) -> None:
+    assert message in bad("run", "gpt2", *A100, *options)

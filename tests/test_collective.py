@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_profiles import Profile, ProfileError, load_profile
+from hardware_profiles import Profile, ProfileError, list_profiles, load_profile
 from hardware_profiles.collectives import CollectiveEfficiency, collective_efficiency
 from hardware_profiles.links import Link, load_network
 from simulator.demand.collective import (
@@ -255,3 +255,12 @@ def test_no_collective_beats_its_link(
     rate = machine.links[demand.link].bandwidth_bytes_per_s
     assert demand.cycles / machine.clock.burst_hz >= sent_bytes(shape) / rate
     assert 0 < demand.link_rate <= rate / machine.clock.burst_hz * RATE_ONE
+
+
+def test_every_machine_with_links_can_send_and_reduce() -> None:
+    """Where no message was measured over a kind of link, it goes as fast as an exchange."""
+    for name in list_profiles():
+        profile = load_profile(name)
+        if any(link.devices > 1 for name, link in profile.links.items() if name != "network"):
+            for kind in ("send_recv", "all_reduce"):
+                assert collective_demand(CollectiveShape(kind, 4096, 2), profile).cycles > 0

@@ -58,7 +58,9 @@ def test_it_takes_as_long_on_a_machine(program: Program, tmp_path: Path) -> None
 
 
 def test_what_a_transform_has_merged_is_not_written(program: Program) -> None:
-    with pytest.raises(InputError, match="fused moments and collectives are not written"):
+    with pytest.raises(
+        InputError, match="fused and pruned moments and collectives are not written"
+    ):
         program_table(fuse(program, Fusion(attention="fused")))
 
 

@@ -41,12 +41,11 @@ def cache_width(model: Model) -> int:
 def attention_shape(model: Model, step: Step, kind: LayerKind) -> AttentionShape:
     """The attention call of one layer.
 
-    A prefill reads all its keys (a window then masks, it does not shorten); a decode step reads
-    the cache, of which a window keeps only the last positions.
+    All new keys are read (a window then masks, it does not shorten), and of the cache what the
+    first of the new tokens still sees: of a window, all but the place of the token itself.
     """
-    kv_len = step.context + step.tokens
-    if step.context:
-        kv_len = max(step.tokens, cached_positions(kind.window, kv_len))
+    seen = step.context if kind.window is None else min(step.context, kind.window - 1)
+    kv_len = seen + step.tokens
     return AttentionShape(
         batch=step.batch,
         heads=model.heads,

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workloads.attention import attention_shape
 from workloads.backbone import backbone_repeats
+from workloads.beams import gather_caches, with_beams
 from workloads.blocks import layer_segment
+from workloads.choose import GREEDY, Choice, Sampling, choice_of
+from workloads.chunks import in_chunks
 from workloads.cross import ENCODED
 from workloads.detection import with_layer_positions
 from workloads.disentangled import beside_first_layer
 from workloads.embed import embed_segment
 from workloads.errors import InputError, shown
 from workloads.footprint import footprint
-from workloads.layers import layer_runs
+from workloads.layers import LayerKind, layer_runs
 from workloads.moment import Moment, Pass, Program, Repeat, Segment, Tensor
-from workloads.output import Logits, output_segment
+from workloads.output import Logits, norm_segment, output_segment
 from workloads.request import Request, arithmetic_dtype, plan, weight_format
 from workloads.stages import stage_repeats
 from workloads.step import Step
@@ -37,6 +41,10 @@ def compile_forward(
     weight_dtype: str | None = None,
     logits: Logits | None = None,
     body_only: bool = False,
+    sample: Sampling = "greedy",
+    beams: int = 1,
+    prompt_once: bool = True,
+    chunk: int | None = None,
     expand_latents: bool = False,
 ) -> Program:
     """The moments of inference with `model` on `batch` sequences of equal length.
@@ -75,16 +83,19 @@ def compile_forward(
     where `generate` or `context` is given or `logits` is "last". `body_only` leaves out embedding,
     final norm, pooler and head.
 
+    `sample`: how tokens are chosen (workloads.choose). `beams` above 1: beam search, in which all
+    beams run to the full length and one result a sequence counts; `prompt_once`: the prompt is
+    read once a sequence, not once a beam (workloads.beams). `chunk`: the prompt is read in passes
+    "prefill.1", "prefill.2", ... of at most so many tokens (workloads.chunks).
+
     Latent attention (DeepSeek) expands its cache in a prefill and in a decode step brings the
     queries to the cached rows instead, as serving runtimes do; with `expand_latents` it expands it
     there too, as the published module does (workloads.latent).
 
     InputError: sizes below 1, more positions than the model has, an unknown dtype, decoding with
-    an encoder, more than one pass without a head that chooses tokens. Not modelled: padding, beam
-    search, paged caches, chunked prefill. For a quantized cache or activations see `quantize`.
+    an encoder, more than one pass without a head that chooses tokens. Not modelled: padding, paged
+    caches. For a quantized cache or activations see `quantize`.
     """
-    kind = arithmetic_dtype("dtype", dtype)
-    weight_kind = kind if weight_dtype is None else weight_format(weight_dtype)
     if logits not in (None, "all", "last"):
         raise InputError(f'logits = {shown(logits)}: expected "all" or "last"')
     requests = plan(model, batch, prompt, context, generate, target)
@@ -95,26 +106,59 @@ def compile_forward(
         )
     steps = requests[0].phase == "decode"
     chooses = generate > 0 or steps or logits == "last"
-    part = _Part(
-        body_only=body_only,
-        sampled=chooses and model.head == "lm" and not body_only,
-        logits=logits or ("last" if chooses else "all"),
+    positions = logits or ("last" if chooses else "all")
+    each = model.head == "lm" or (model.head == "classifier" and model.classify_every)
+    requests = in_chunks(model, requests, chunk, every=each and positions == "all")
+    requests = with_beams(model, requests, beams, prompt_once)
+    choice = choice_of(sample, beams, model.vocab) if chooses or beams != 1 else GREEDY
+    if sample != "greedy" and not chooses:
+        raise InputError(f"sample = {shown(sample)}: no token is chosen; give generate = tokens")
+    return compile_passes(
+        model, requests, batch=batch, dtype=dtype, weight_dtype=weight_dtype, logits=positions,
+        choice=choice if chooses and model.head == "lm" else None, body_only=body_only,
         expand_latents=expand_latents,
-    )
+    )  # fmt: skip
+
+
+def compile_passes(
+    model: Model,
+    requests: Sequence[Request],
+    *,
+    batch: int,
+    dtype: str,
+    weight_dtype: str | None,
+    logits: Logits,
+    choice: Choice | None,
+    body_only: bool = False,
+    expand_latents: bool = False,
+) -> Program:
+    """Each request as a pass; `choice`: how a token is chosen at its end (None: not at all).
+
+    The footprint is that of the passes that need most, with the cache as the last one leaves it.
+    """
+    kind = arithmetic_dtype("dtype", dtype)
+    weight_kind = kind if weight_dtype is None else weight_format(weight_dtype)
+    sampled = choice is not None and not body_only
+    part = _Part(body_only, sampled, logits, choice or GREEDY, expand_latents)
     passes = _passes(model, requests, Step(batch << model.guidance, 1, 0, kind, weight_kind), part)
     decoded = requests[-1].tokens > 0
-    # the first pass has the most rows, the last the longest cache
-    extremes = {id(r.segment): r.segment for p in (passes[0], passes[-1]) for r in p.repeats}
     needs = footprint(
         model,
-        extremes.values(),
-        batch=batch,
-        length=passes[-1].context + passes[-1].tokens,
+        _extremes(passes).values(),
+        batch=batch * requests[-1].rows,
+        length=max(p.context + p.tokens for p in passes),
         dtype=kind,
         weight_dtype=weight_kind,
         source=requests[0].source if decoded else 0,
     )
     return Program(model.name, passes, batch, kind, needs)
+
+
+def _extremes(passes: tuple[Pass, ...]) -> dict[int, Segment]:
+    """The segments of the passes that need most: the first and last prefill, and the last."""
+    reading = [p for p in passes if p.phase == "prefill"]
+    chosen = (passes[0], *reading[-1:], passes[-1])
+    return {id(r.segment): r.segment for p in chosen for r in p.repeats}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +168,26 @@ class _Part:
     body_only: bool
     sampled: bool
     logits: Logits
+    choice: Choice = GREEDY
     expand_latents: bool = False
 
 
-def _passes(model: Model, requests: list[Request], template: Step, part: _Part) -> tuple[Pass, ...]:
+def _passes(
+    model: Model, requests: Sequence[Request], template: Step, part: _Part
+) -> tuple[Pass, ...]:
     """Each request as a pass; segments that do not depend on the context are shared."""
     known = _Known(model, part)
     passes = []
     for request in requests:
         step = replace(
             template,
+            batch=template.batch * request.rows,
             tokens=request.tokens,
             context=request.context,
             source=request.source,
             crosses=request.encodes,
+            beams=request.rows,
+            gathers=request.gathers,
             absorbs=request.phase == "decode" and not part.expand_latents,
         )
         repeats: list[Repeat] = []
@@ -145,10 +195,13 @@ def _passes(model: Model, requests: list[Request], template: Step, part: _Part) 
             reading = replace(template, tokens=request.source)
             repeats += _encoder_repeats(model.encoder, reading, part)
         if request.tokens:
-            repeats += known.repeats(step)
+            repeats += known.repeats(step, ends=request.ends)
         # what is read of an image is its features, not the queries for objects
         tokens = request.source if model.queries else request.tokens or request.source
-        passes.append(Pass(request.name, request.phase, tokens, request.context, tuple(repeats)))
+        chosen = int(part.sampled and request.ends)
+        passes.append(
+            Pass(request.name, request.phase, tokens, request.context, tuple(repeats), chosen)
+        )
     return tuple(passes)
 
 
@@ -188,18 +241,18 @@ class _Known:
         self.ends: dict[tuple[object, ...], tuple[Segment | None, Segment | None]] = {}
         self.layers: dict[tuple[object, ...], Segment] = {}
 
-    def repeats(self, step: Step) -> list[Repeat]:
-        """All segments of one step in order."""
+    def repeats(self, step: Step, *, ends: bool = True) -> list[Repeat]:
+        """All segments of one step in order; without `ends` no head follows the last layer."""
         if self.model.depths:
             return self._stages(step)
-        first, last = self._ends(step)
+        first, last = self._ends(step, ends)
         found = [*backbone_repeats(self.model, step), Repeat(first)] if first else []
         start = len(found)
         for run in self.runs:
             key = (run.kind, step.tokens, attention_shape(self.model, step, run.kind).kv_len,
-                   step.crosses)  # fmt: skip
+                   step.crosses, step.beams, step.gathers)  # fmt: skip
             if key not in self.layers:
-                self.layers[key] = layer_segment(self.model, step, run.kind)
+                self.layers[key] = self._layer(step, run.kind)
             number = run.first if len(self.runs) > 1 else None
             found.append(Repeat(self.layers[key], run.count, number))
         if self.model.convolution_kernel:
@@ -208,6 +261,10 @@ class _Known:
             found[start:] = with_layer_positions(self.model, step, found[start:])
         return [*found, Repeat(last)] if last else found
 
+    def _layer(self, step: Step, kind: LayerKind) -> Segment:
+        segment = layer_segment(self.model, step, kind)
+        return gather_caches(self.model, step, kind, segment) if step.gathers else segment
+
     def _stages(self, step: Step) -> list[Repeat]:
         found, model, last_step = stage_repeats(self.model, step, self.part.body_only)
         if self.part.body_only:
@@ -215,14 +272,18 @@ class _Known:
         last = output_segment(model, last_step, self.part.logits, sampled=False)
         return [*found, Repeat(last)] if last else found
 
-    def _ends(self, step: Step) -> tuple[Segment | None, Segment | None]:
+    def _ends(self, step: Step, ends: bool) -> tuple[Segment | None, Segment | None]:
         if self.part.body_only:
             return None, None
         # only a table of distances makes the embedding depend on the context
-        key = (step.tokens, step.context if self.model.positions == "bias" else 0)
+        context = step.context if self.model.positions == "bias" else 0
+        key = (step.tokens, context, step.beams, ends)
         if key not in self.ends:
-            self.ends[key] = (
-                embed_segment(self.model, step),
-                output_segment(self.model, step, self.part.logits, self.part.sampled),
+            part = self.part
+            last = (
+                output_segment(self.model, step, part.logits, part.sampled, part.choice)
+                if ends
+                else norm_segment(self.model, step)
             )
+            self.ends[key] = (embed_segment(self.model, step), last)
         return self.ends[key]

@@ -30,6 +30,7 @@ Kind = Literal[
     "dequantize",
     "sample",
     "top_k",
+    "load",
     "all_reduce",
     "all_gather",
     "reduce_scatter",

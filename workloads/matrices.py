@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from workloads.moment import MatmulShape, Moment, Segment
+from workloads.moment import MatmulShape, Moment, Repeat, Segment
 from workloads.output import head_width
 from workloads.parameters import matrix_parameters, stored_layers
 from workloads.step import Step
@@ -54,15 +54,20 @@ def body_matrices(model: Model) -> Matrices:
 def _products(model: Model) -> Iterator[tuple[int, Moment]]:
     """(how many of it are stored, a linear layer), the head left out."""
     for count, segment in _segments(model):
+        seen: set[str] = set()  # two products may share a matrix
         for moment in segment.moments:
-            if moment.weight_dtype and moment.name != "lm_head":
+            names = {t.name for t in moment.reads if t.name.endswith(".weight")}
+            if moment.weight_dtype and moment.name != "lm_head" and not names & seen:
+                seen |= names
                 yield count, moment
     if model.encoder is not None:
         yield from _products(model.encoder)
 
 
 def _segments(model: Model) -> Iterator[tuple[int, Segment]]:
+    from workloads.backbone import backbone_repeats
     from workloads.blocks import layer_segment
+    from workloads.disentangled import beside_first_layer
     from workloads.embed import embed_segment
     from workloads.output import output_segment
     from workloads.stages import stage_repeats
@@ -74,9 +79,15 @@ def _segments(model: Model) -> Iterator[tuple[int, Segment]]:
         repeats, model, step = stage_repeats(model, step, body_only=False)
         yield from ((repeat.count, repeat.segment) for repeat in repeats)
     else:
+        yield from ((repeat.count, repeat.segment) for repeat in backbone_repeats(model, step))
         yield 1, embed_segment(model, step)
-        for kind, count in stored_layers(model).items():
-            yield count, layer_segment(model, step, kind)
+        layers = [
+            Repeat(layer_segment(model, step, kind), count)
+            for kind, count in stored_layers(model).items()
+        ]
+        if model.convolution_kernel:
+            layers = beside_first_layer(model, step, layers)
+        yield from ((repeat.count, repeat.segment) for repeat in layers)
     last = output_segment(model, step, "all", sampled=False)
     if last is not None:
         yield 1, last

@@ -180,7 +180,8 @@ class Repeat:
 class Pass:
     """One forward pass, or ("operator") one operator by itself.
 
-    `tokens`: query tokens a sequence; `context`: tokens cached before it.
+    `tokens`: query tokens a sequence; `context`: tokens cached before it; `chosen`: tokens that it
+    adds to each sequence's output.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Pass:
     tokens: int
     context: int
     repeats: tuple[Repeat, ...]
+    chosen: int = 0
 
     @property
     def moment_count(self) -> int:

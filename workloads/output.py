@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from workloads import op_counts
+from workloads.choose import GREEDY, Choice, choice_moments
 from workloads.denoise import denoised
 from workloads.detection import detector
 from workloads.embed import table_width
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 Logits: TypeAlias = Literal["all", "last"]
 
 
-def output_segment(model: Model, step: Step, logits: Logits, sampled: bool) -> Segment | None:
+def output_segment(
+    model: Model, step: Step, logits: Logits, sampled: bool, choice: Choice = GREEDY
+) -> Segment | None:
     """What follows the last layer, or None where nothing does (an encoder without pooler).
 
     `logits` "last": the language-model head works on the last position of each sequence only
-    (the final norm still on every row). `sampled` appends the choice of one token a sequence.
+    (the final norm still on every row). `sampled` appends the choice of a token a sequence.
     """
     if model.head == "denoiser":
         return denoised(model, step)
@@ -44,10 +47,16 @@ def output_segment(model: Model, step: Step, logits: Logits, sampled: bool) -> S
     moments += _head(model, step, logits, source)
     if sampled:
         columns = model.adaptive_head or model.vocab
-        moments.append(
-            op_counts.sample("sample", rows=step.batch, columns=columns, dtype=step.dtype)
-        )
+        moments += choice_moments(choice, step, columns)
     return Segment.from_moments("output", moments) if moments else None
+
+
+def norm_segment(model: Model, step: Step) -> Segment | None:
+    """The final norm alone: the end of a pass that is asked for no logits (part of a prompt)."""
+    if not model.final_norm:
+        return None
+    last = norm(model, step, "final_norm", "output", "hidden", "normalized", "residual_norm")
+    return Segment.from_moments("output", [last])
 
 
 def _mean(model: Model, step: Step, source: str) -> Moment:

@@ -90,6 +90,7 @@ def _program(read: FileData) -> Program:
             step.tokens,
             step.context,
             tuple(Repeat(segments[r.segment], r.count, r.first) for r in step.repeats),
+            step.chosen,
         )
         for step in read.passes
     )
@@ -109,8 +110,8 @@ def _moment(read: MomentData) -> Moment:
         _shape(read.shape),
         read.dtype,
         OperationCounts(**read.counts.model_dump()),
-        tuple(Tensor(t.name, t.bytes, t.role) for t in read.reads),
-        tuple(Tensor(t.name, t.bytes, t.role) for t in read.writes),
+        tuple(Tensor(t.name, t.bytes, t.role, t.elements) for t in read.reads),
+        tuple(Tensor(t.name, t.bytes, t.role, t.elements) for t in read.writes),
         parts=read.parts,
         group=read.group,
         attention=attention if isinstance(attention, AttentionShape) else None,
@@ -156,7 +157,7 @@ def program_table(program: Program) -> dict[str, Any]:
         "passes": [
             {
                 "name": step.name, "phase": step.phase, "tokens": step.tokens,
-                "context": step.context,
+                "context": step.context, "chosen": step.chosen,
                 "repeats": [
                     {"segment": numbers[id(r.segment)], "count": r.count, "first": r.first}
                     for r in step.repeats
@@ -175,13 +176,16 @@ def _segment_table(segment: Segment) -> dict[str, Any]:
 def _moment_table(moment: Moment) -> dict[str, Any]:
     from dataclasses import asdict
 
-    if moment.fused or type(moment.shape) not in _TYPES:
+    if moment.fused or moment.sparsity is not None or type(moment.shape) not in _TYPES:
         raise InputError(
-            f"moment {shown(moment.name)}: fused moments and collectives are not written to files; "
-            "write the program before it is transformed"
+            f"moment {shown(moment.name)}: fused and pruned moments and collectives are not "
+            "written to files; write the program before it is transformed"
         )
     table = asdict(moment)
-    del table["fused"]
+    del table["fused"], table["sparsity"]
+    for tensor in (*table["reads"], *table["writes"]):
+        if not tensor["elements"]:
+            del tensor["elements"]
     for key in ("shape", "attention"):
         if table[key] is not None:
             table[key] = {"type": _TYPES[type(getattr(moment, key))], **table[key]}

@@ -65,6 +65,7 @@ class TensorData(TableData):
     name: NameData
     bytes: CountData
     role: Role
+    elements: CountData = 0
 
 
 class CountsData(TableData):
@@ -115,6 +116,7 @@ class PassData(TableData):
     tokens: SizeData
     context: CountData
     repeats: Annotated[list[RepeatData], Field(min_length=1)]
+    chosen: CountData = 0
 
 
 class FootprintData(TableData):

@@ -19,7 +19,9 @@ class Request:
     """One pass: its name, phase, new tokens and cached tokens.
 
     With an encoder, `source` positions are read from it, and `encodes`: it runs in this pass,
-    before the `tokens` of the decoder, which may be none.
+    before the `tokens` of the decoder, which may be none. `rows` of the decoder belong to each
+    sequence (beams), whose caches come from `gathers` rows (see workloads.beams). `ends`: the head
+    and the choice of a token follow, if the request has any.
     """
 
     name: str
@@ -28,6 +30,9 @@ class Request:
     context: int
     source: int = 0
     encodes: bool = False
+    rows: int = 1
+    gathers: int = 0
+    ends: bool = True
 
 
 def plan(

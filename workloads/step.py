@@ -20,7 +20,9 @@ class Step:
     also the type of the arithmetic and of the activations. The decoder of an encoder-decoder reads
     `source` positions of its encoder; `crosses`: it reads them for the first time, so that their
     keys and values must be computed. `absorbs`: latent attention works on the cached rows, into
-    which queries are brought, instead of expanding them.
+    which queries are brought, instead of expanding them. With beam search `batch` counts beams,
+    `beams` of them a sequence, whose caches are gathered from `gathers` rows a sequence first (0:
+    not at all).
     """
 
     batch: int
@@ -31,6 +33,8 @@ class Step:
     source: int = 0
     crosses: bool = False
     absorbs: bool = False
+    beams: int = 1
+    gathers: int = 0
 
     @property
     def rows(self) -> int:

@@ -76,7 +76,8 @@ def collective_efficiency(
         if own is not None and (name != NETWORK or link == _fabric(profile.name)):
             return own
     key = link.transport or _ALIKE.get(link.topology, link.topology)
-    return _entries("default")[key][pattern]
+    known = _entries("default")[key]
+    return known.get(pattern, known["exchange"])
 
 
 @cache

@@ -162,6 +162,30 @@ def run(
     csv: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a table with one row a moment")
     ] = None,
+    sample: Annotated[
+        str, typer.Option(help="How tokens are chosen: greedy, top-k (50 likeliest), top-p")
+    ] = "greedy",
+    beams: Annotated[int, typer.Option(help="Beams of a beam search  [none]")] = 1,
+    chunk: Annotated[
+        int | None, typer.Option(help="Read the prompt in pieces of so many tokens")
+    ] = None,
+    segment_length: Annotated[
+        int | None, typer.Option(help="Read a long input in segments of so many tokens")
+    ] = None,
+    overlap: Annotated[int, typer.Option(help="Tokens that neighbouring segments share")] = 0,
+    draft: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Speculate with a draft model, or with lookup"),
+    ] = None,
+    draft_tokens: Annotated[
+        int | None, typer.Option(help="Tokens that a draft proposes at a time  [4]")
+    ] = None,
+    acceptance: Annotated[
+        float | None, typer.Option(help="Probability that a drafted token is accepted  [0.7]")
+    ] = None,
+    cold: Annotated[
+        str | None, typer.Option(metavar="disk|host", help="Load the weights from there first")
+    ] = None,
     probe: Annotated[
         bool, typer.Option("--probe/--no-probe", help="Measure the host (some seconds, once)")
     ] = True,
@@ -207,6 +231,15 @@ def run(
         micro_batches=micro_batches,
         sequence_parallel=sequence_parallel,
         dims=sizes(dim) if dim else None,
+        sample=sample,  # type: ignore[arg-type] # checked with the rest
+        beams=beams,
+        chunk=chunk,
+        segment_length=segment_length,
+        overlap=overlap,
+        draft=draft,
+        draft_tokens=draft_tokens,
+        acceptance=acceptance,
+        cold=cold,  # type: ignore[arg-type]
     )
     _execute(scenario, outputs)
 
@@ -217,15 +250,32 @@ def _execute(scenario: Scenario, outputs: _Outputs) -> None:
 
     prepared = scenario.prepared(progress=lambda line: note([line]))
     result = prepared.run()
-    note(f"note: {line}" for line in (*prepared.notes, prepared.profile.notes) if line)
-    written = list(_write(result, outputs, prepared.notes))
+    notes = [*prepared.notes, *_speed_up(scenario, result)]
+    note(f"note: {line}" for line in (*notes, prepared.profile.notes) if line)
+    written = list(_write(result, outputs, notes))
     if outputs.json == _STDOUT:
-        show_json(as_json(result, prepared.notes))
+        show_json(as_json(result, notes))
     else:
         from simulator.summary import summary
 
         show(summary(result))
     note(f"wrote {path}" for path in written)
+
+
+def _speed_up(scenario: Scenario, result: Run) -> list[str]:
+    """What speculation gains over plain decoding, which is simulated to compare."""
+    if scenario.draft is None or result.tpot_s is None:
+        return []
+    from simulator.look import seconds_text
+
+    plain_s = scenario.without_draft().run().tpot_s
+    if plain_s is None:
+        return []
+    with_s = result.tpot_s
+    return [
+        f"speculative decoding: {seconds_text(with_s)} a token, {seconds_text(plain_s)} without "
+        f"the draft: {plain_s / with_s:.2f} times as fast"
+    ]
 
 
 def _write(result: Run, outputs: _Outputs, notes: list[str]) -> Iterator[Path]:

@@ -10,6 +10,7 @@ from simulator.demand.cpu import cpu_demand
 from simulator.demand.gpu import gpu_demand
 from simulator.demand.ideal import ideal_demand
 from simulator.demand.link import link_demand
+from simulator.demand.load import load_demand
 from simulator.demand.types import Cause, Demand
 from workloads.moment import CollectiveShape
 
@@ -22,6 +23,8 @@ __all__ = ["Cause", "Context", "Demand", "demand_of"]
 
 def demand_of(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     """What `moment` asks of the machine, with its host time in cycles of the host's clock."""
+    if moment.kind == "load":
+        return load_demand(moment, context)
     if isinstance(moment.shape, CollectiveShape):
         demand = link_demand(moment.shape, context)
     elif context.runtime.ideal:

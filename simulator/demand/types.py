@@ -14,6 +14,7 @@ Cause = Literal[
     "fork_join",
     "packing",
     "page_faults",
+    "load",
     "link",
     "dispatch",
     "dependency",

@@ -3,9 +3,11 @@
 from workloads.transforms.caches import copy_caches
 from workloads.transforms.fusion import Fusion, fuse
 from workloads.transforms.heads import split_heads
+from workloads.transforms.loading import load_weights
 from workloads.transforms.parallel import batch_of_part, spread
 from workloads.transforms.pruning import Pruning, drop_layers, prune, prune_heads
 from workloads.transforms.quantization import Quantization, quantize
+from workloads.transforms.shared_caches import share_caches
 
 __all__ = [
     "Fusion",
@@ -15,9 +17,11 @@ __all__ = [
     "copy_caches",
     "drop_layers",
     "fuse",
+    "load_weights",
     "prune",
     "prune_heads",
     "quantize",
+    "share_caches",
     "split_heads",
     "spread",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from workloads.beams import REORDER
 from workloads.errors import InputError
 from workloads.moment import (
     DTYPE_BITS,
@@ -59,6 +60,8 @@ def _in_moment(moment: Moment, values: str) -> Moment:
         return moment
     # what is read and written again is a cache that grows by copying: it stays packed
     new = sum(count - read.get(name, 0) for name, count in written.items())
+    if moment.group == REORDER:
+        new = 0  # rows that are spread over beams are packed already
     unpacked = sum(count for name, count in read.items() if name not in written)
     each, block = packing_ops(values)
     counts = OperationCounts(
