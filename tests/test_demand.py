@@ -187,6 +187,15 @@ def test_small_loops_stay_on_one_thread_and_large_ones_fork() -> None:
     assert (large.cores, large.unit_cycles, dict(large.serial)) == (2, 50, {"fork_join": 9})
 
 
+def test_one_thread_does_the_serial_share_and_every_thread_takes_time_to_start() -> None:
+    moment = add("s", "attention", elements=100, dtype="fp32")
+    library = {"serial_share": 0.5, "fork_join": "9 ns", "fork_join_per_thread": "3 ns"}
+    demand = demand_of(moment, Traffic((0,)), cpu(library))
+    # 100 cycles of one thread, of which 50 stay with it and 50 are divided by two; 9 + 2 x 3 ns
+    assert demand.unit_cycles == 75
+    assert dict(demand.serial)["fork_join"] == 15
+
+
 def test_fresh_outputs_fault_their_pages_in() -> None:
     library = {"fresh_output": "8 KiB", "page_fault": "5 ns"}
     demand = demand_of(

@@ -94,8 +94,10 @@ def test_scales_multiply_kernels_and_dispatch_of_a_gpu() -> None:
     assert after.arithmetic == pytest.approx(before.arithmetic * 0.5)
     assert after.bandwidth == pytest.approx(before.bandwidth * 0.8)
     assert after.latency_s == pytest.approx(before.latency_s * 3)
-    assert runtime.gpu is not None and runtime.gpu.host is not None
-    assert software.gpu is not None and software.gpu.host is not None
+    assert runtime.gpu is not None
+    assert runtime.gpu.host is not None
+    assert software.gpu is not None
+    assert software.gpu.host is not None
     assert software.gpu.host.moment_s == pytest.approx(2 * runtime.gpu.host.moment_s)
     assert software.gpu.host.per_pass_s == pytest.approx(2 * runtime.gpu.host.per_pass_s)
 
@@ -103,8 +105,10 @@ def test_scales_multiply_kernels_and_dispatch_of_a_gpu() -> None:
 def test_a_rate_counts_where_the_power_limit_sets_the_pace() -> None:
     profile = load_profile("nvidia-t4")
     machine, _ = calibrated(profile, load_runtime("tensorrt"), BY_HAND, "fp16")
-    assert profile.power is not None and profile.power.energy is not None
-    assert machine.power is not None and machine.power.energy is not None
+    assert profile.power is not None
+    assert profile.power.energy is not None
+    assert machine.power is not None
+    assert machine.power.energy is not None
     before, after = profile.power.energy.matrix, machine.power.energy.matrix
     assert after["fp16"] == pytest.approx(2 * before["fp16"])
 
@@ -112,8 +116,10 @@ def test_a_rate_counts_where_the_power_limit_sets_the_pace() -> None:
 def test_scales_multiply_what_a_cpu_library_costs() -> None:
     profile, runtime = load_profile("amd-ryzen-9-7950x"), load_runtime("llama.cpp")
     _, software = calibrated(profile, runtime, BY_HAND, "fp16")
-    assert runtime.cpu is not None and runtime.cpu.library is not None
-    assert software.cpu is not None and software.cpu.library is not None
+    assert runtime.cpu is not None
+    assert runtime.cpu.library is not None
+    assert software.cpu is not None
+    assert software.cpu.library is not None
     before, after = runtime.cpu.library, software.cpu.library
     assert before.dot_share is not None
     assert after.dot_share == pytest.approx(before.dot_share * 0.5)
