@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hardware_profiles.efficiency import Mode
 from simulator.cases import Case, read_cases, read_workload_table
 from simulator.compare_groups import GROUPS, group_of
+from simulator.forward_groups import FORWARD_GROUPS
 from simulator.predict import Predictor, Skip
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ class Predicted:
     case: Case
     predicted_us: float
     fitted: bool = False
+    group: str | None = None
+    """Of the groups that accuracy is followed by."""
 
     @property
     def error(self) -> float:
@@ -84,10 +87,10 @@ class Comparison:
         """
         found: dict[str, list[Predicted]] = {}
         for predicted in self.tested:
-            if (group := group_of(predicted.case)) is not None:
-                found.setdefault(group, []).append(predicted)
+            if predicted.group is not None:
+                found.setdefault(predicted.group, []).append(predicted)
         rows = []
-        for name in GROUPS:
+        for name in (*GROUPS, *FORWARD_GROUPS):
             if members := found.get(name):
                 spreads = sorted(p.case.spread for p in members if p.case.spread > 1)
                 middle = spreads[len(spreads) // 2] - 1 if spreads else None
@@ -196,7 +199,8 @@ def compare_file(
     for count, case in enumerate(cases, start=1):
         try:
             predicted_us = predictor.latency_s(case) * 1e6
-            done.append(Predicted(case, predicted_us, predictor.fitted(case)))
+            group = predictor.group_of(case) if case.workload else group_of(case)
+            done.append(Predicted(case, predicted_us, predictor.fitted(case), group))
             if note := predictor.runtime_of(case)[1]:
                 notes.append((case, note))
         except Skip as reason:

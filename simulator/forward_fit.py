@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MOST_CASES = 24
 """Cases of one kind (prefill, decode, generation) of one runtime on one machine that a fit sees."""
 
+_OF_EACH_MACHINE = 12
+"""Of these, cases of one machine that the fit of a runtime on any machine sees."""
+
 _FITTED_SHARE = 2 / 3
 """Part of fewer cases that a fit sees, so that some are left to judge it by."""
 
@@ -32,7 +35,8 @@ runtime's for a machine): what cases do not tell stays there."""
 _NOISE = 0.05
 """Logarithmic spread of equal measurements; larger residuals count linearly."""
 _BOUND = 2.5
-_STEPS = 12
+_STEPS = 6
+"""Of the solver; each takes a run a case and scale."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ def groups(cases: Iterable[Case], predictor: Predictor) -> list[Group]:
             seed = f"{_SEED} {key} {phase}"
             random.Random(seed).shuffle(drawn)  # noqa: S311 - a draw that can be repeated
             fitted += drawn[: min(MOST_CASES, max(1, round(len(drawn) * _FITTED_SHARE)))]
+        random.Random(f"{_SEED} {key}").shuffle(fitted)  # noqa: S311 - kinds mixed
         chosen = {case.case_id for case in fitted}
         others = [c for phase in sorted(kinds) for c in kinds[phase] if c.case_id not in chosen]
         found.append(Group(*key, tuple(fitted), tuple(others)))
@@ -120,22 +125,17 @@ def _general(kind: str, members: Sequence[Group], predictor: Predictor) -> dict[
     found = {}
     errors: list[float] = []
     for machine in machines:
-        rest = [g for g in single if g.hardware != machine]
-        scales = start
+        rest = [c for g in single if g.hardware != machine for c in g.fitted[:_OF_EACH_MACHINE]]
+        scales = start.model_copy(update={"source": "not fitted: no other machine was timed"})
         if rest:
-            fitted = _fit([c for g in rest for c in g.fitted], start, predictor)
-            scales = fitted.model_copy(
-                update={"source": _source([c for g in rest for c in g.fitted])}
-            )
-        else:
-            scales = start.model_copy(update={"source": "not fitted: no other machine was timed"})
+            update = {"source": _source(rest)}
+            scales = _fit(rest, start, predictor).model_copy(update=update)
         found[general_key(kind, without=machine)] = scales
         left_out = [c for g in single if g.hardware == machine for c in (*g.fitted, *g.others)]
         errors += [log_error(case, predictor, scales) for case in left_out]
-    every = [case for group in single for case in group.fitted]
-    everything = _fit(every, start, predictor)
-    update = {"source": _source(every), "held_out": len(errors), "log_residuals": _points(errors)}
-    return {general_key(kind): everything.model_copy(update=update), **found}
+    every = [case for group in single for case in group.fitted[:_OF_EACH_MACHINE]]
+    judged = {"source": _source(every), "held_out": len(errors), "log_residuals": _points(errors)}
+    return {general_key(kind): _fit(every, start, predictor).model_copy(update=judged), **found}
 
 
 def fit_machine(group: Group, start: ForwardScales, predictor: Predictor) -> ForwardScales:

@@ -13,6 +13,7 @@ from hardware_profiles.variants import with_cores, with_one_socket
 from simulator.demand.collective import collective_demand
 from simulator.fabrics import measured_collective
 from simulator.forward_calibration import ForwardScales, calibrated, forward_scales
+from simulator.forward_groups import ForwardGroup, forward_group
 from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
@@ -94,6 +95,13 @@ class Predictor:
             return self.mode == "calibrated" and case.case_id in _fitted_cases()
         scales = self.scales_of(case)
         return scales is not None and case.case_id in scales.fitted_on
+
+    def group_of(self, case: Case) -> ForwardGroup | None:
+        """The group that the accuracy of a whole pass is followed in; None for an operator."""
+        if not case.workload:
+            return None
+        causal = self._model(case.workload).causal
+        return forward_group(case.hardware, _profile(case.hardware).kind, causal=causal)
 
     def software_of(self, case: Case) -> str:
         """The name that scales go by: the runtime that predicts a case; unknown stays unknown."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hardware_profiles import ProfileError, load_profile
 from hardware_profiles.schema import Profile
-from hardware_profiles.variants import made_changes, with_changes
+from hardware_profiles.variants import made_changes, with_changes, with_one_socket
 from simulator import Scenario
 
 A100 = "nvidia-a100-sxm4-80gb"
@@ -35,6 +35,19 @@ def test_more_cores_bring_their_own_caches_and_peaks() -> None:
     assert after.memory["dram"] == before.memory["dram"]
     assert after.peak is not None
     assert after.peak.flops_per_s["fp16"] == 624e12
+
+
+def test_one_socket_has_half_of_everything_shared() -> None:
+    both = load_profile("intel-xeon-platinum-8380-2s")
+    one = with_one_socket(both)
+    assert one.cores.count == both.cores.count / 2
+    for name in ("l3", "dram"):
+        whole, half = both.memory[name], one.memory[name]
+        assert half.bandwidth_bytes_per_s == whole.bandwidth_bytes_per_s // 2
+        assert half.total_bytes == whole.total_bytes / 2
+    odd = both.model_copy(update={"cores": both.cores.model_copy(update={"count": 7})})
+    with pytest.raises(ProfileError, match="7 cores: no two equal sockets"):
+        with_one_socket(odd)
 
 
 def test_half_the_cores_are_half_the_chiplets() -> None:
