@@ -103,10 +103,7 @@ class Predictor:
             return self._collective_s(case)
         if case.devices != 1 and not case.workload:
             raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
-        if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
-            raise Skip(f"no arithmetic in {case.dtype!r}")
-        if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
-            raise Skip(f"no weight format {case.weight_dtype!r}")
+        _check_types(case)
         profile = _profile(case.hardware)
         threads = threads_of(case.conditions) if profile.kind == "cpu" else 0
         if profile.kind == "gpu" and (self.mode == "zero-shot" or not case.workload):
@@ -217,6 +214,13 @@ def _profile(name: str) -> Profile:
         return load_profile(name)
     except ProfileError as error:
         raise Skip(str(error)) from error
+
+
+def _check_types(case: Case) -> None:
+    if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
+        raise Skip(f"no arithmetic in {case.dtype!r}")
+    if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
+        raise Skip(f"no weight format {case.weight_dtype!r}")
 
 
 @cache
