@@ -368,8 +368,6 @@ def test_any_operators_add_up_and_keep_their_order(items: list[Any]) -> None:
         positions = [i for m in matches for i in getattr(m, side)]
         assert positions == sorted(set(positions))
     for match in matches:
-        assert (
-            len(match.operators) == 1
-            or len(match.moments) == 1
-            or real[match.operators[0]].call >= 0
-        )
+        # a copy may ride along with an operator that does several moments' work
+        working = [i for i in match.operators if real[i].kinds != ("copy",)]
+        assert len(working) <= 1 or len(match.moments) == 1 or real[match.operators[0]].call >= 0
