@@ -75,7 +75,8 @@ def test_what_a_runtime_has_in_common_is_fitted_without_the_machine_it_is_judged
     assert table["any gpu"].held_out == 6
     points = table["any gpu"].log_residuals
     assert points is not None
-    assert max(map(abs, points)) < 0.1
+    assert abs(points[1]) < 0.02
+    assert max(map(abs, points)) < 0.15  # three cases, and a prior that holds scales near 1
 
     (path,) = write({"tvm": table}, tmp_path)
     monkeypatch.setattr(forward_calibration, "FOLDER", path.parent)
