@@ -43,10 +43,10 @@ def calibrate_cases(
 
     A kind is a kernel class, the width of the operands and a library; those with fewer than `least`
     cases are left out. Everything starts from, and is held towards, what is expected of the machine
-    without any measurement of its die, so that the cases not chosen are a fair test. Cases of other operators, of several devices,
-    or that the machine cannot run are left out with the reason; the hardware that a case names is
-    not looked at. Raises InputError where the machine is no GPU, SciPy is not there, or no kind has
-    enough cases.
+    without any measurement of its die, so that the cases not chosen are a fair test. Cases of other
+    operators, of several devices, or that the machine cannot run are left out with the reason; the
+    hardware that a case names is not looked at. Raises InputError where the machine is no GPU,
+    SciPy is not there, or no kind has enough cases.
     """
     if find_spec("scipy") is None:
         raise InputError("calibrating needs SciPy: pip install 'transformer-moments[fit]'")
