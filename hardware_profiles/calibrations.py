@@ -13,6 +13,8 @@ from hardware_profiles.errors import ProfileError
 from hardware_profiles.schema import Calibration, KernelName, Profile
 from hardware_profiles.tables import Table
 
+_BOUND_BY_MEMORY: tuple[KernelName, ...] = ("row", "element")
+_ANY_WIDTH = {4, 8, 16, 32, 64}
 FOLDER = Path(__file__).parent / "calibrations"
 
 
@@ -51,20 +53,20 @@ def calibration_of(
     """The calibration that serves a kernel class best; None where there is none.
 
     The profile's own tables before those shipped for the machine, before those of machines of its
-    generation; among these the library asked for, then the one with the most cases.
+    generation; among these the library asked for, then the one with the most cases. Kernels that
+    memory bounds take those of another width where there is none of theirs.
     """
     own = shipped().get(profile.name)
     tiers = [[profile.calibration], [] if own is None else [own.calibration]]
     if profile.kernels is not None:
         files = shipped().items()
         tiers.append([f.calibration for key, f in files if f.kernels == profile.kernels])
-    for tier in tiers:
-        fitting = [
-            entry
-            for tables in tier
-            for entry in tables.values()
-            if entry.kernel == name and entry.bits == bits
-        ]
-        if fitting:
-            return max(fitting, key=lambda entry: (entry.library == library, entry.held_out))
+    entries = [
+        [e for tables in tier for e in tables.values() if e.kernel == name] for tier in tiers
+    ]
+    for widths in ({bits}, _ANY_WIDTH if name in _BOUND_BY_MEMORY else set()):
+        for tier_entries in entries:
+            fitting = [entry for entry in tier_entries if entry.bits in widths]
+            if fitting:
+                return max(fitting, key=lambda entry: (entry.library == library, entry.held_out))
     return None

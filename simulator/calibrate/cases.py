@@ -26,20 +26,27 @@ LEAST_CASES = 6
 """Kinds with fewer cases are not fitted: their parameters would say more than is known."""
 _EXPECTATION = 0.01
 """A parameter moves by its spread where that takes so much from the residual of all cases."""
+_HIDDEN_BY_HOST = ("latency_s", "ramp_s")
+"""What calls from a host do not tell: a fit would put the host's time into the kernel's."""
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "send_recv")
 
 
 def calibrate_cases(
-    cases: Sequence[Case], profile: Profile, *, most: int = CASES_A_KIND, date: str | None = None
+    cases: Sequence[Case],
+    profile: Profile,
+    *,
+    most: int = CASES_A_KIND,
+    least: int = LEAST_CASES,
+    date: str | None = None,
 ) -> Calibrated:
-    """Fit the kernels of `profile` to measured operators of one device, most `most` of a kind.
+    """Fit the kernels of `profile` to measured operators of one device, at most `most` of a kind.
 
-    A kind is a kernel class, the width of the operands and a library. Everything starts from, and
-    is held towards, what is expected of the machine without any measurement of its die, so that
-    the cases that were not chosen are a fair test. Cases of other operators, of several devices,
-    or that the machine cannot run are left out with the reason; the hardware that a case names is
-    not looked at. Raises InputError where the machine is no GPU, SciPy is not there, or no kind has
-    enough cases.
+    A kind is a kernel class, the width of the operands and a library; those with fewer than `least`
+    cases are left out. Everything starts from, and is held towards, what is expected of the machine
+    without any measurement of its die, so that the cases not chosen are a fair test. Cases of other
+    operators, of several devices, or that the machine cannot run are left out with the reason; the
+    hardware that a case names is not looked at. Raises InputError where the machine is no GPU,
+    SciPy is not there, or no kind has enough cases.
     """
     if find_spec("scipy") is None:
         raise InputError("calibrating needs SciPy: pip install 'transformer-moments[fit]'")
@@ -52,8 +59,8 @@ def calibrate_cases(
     kinds: list[Kind] = []
     day = date or datetime.now(UTC).date().isoformat()
     for (name, bits, library), group in sorted(by_kind(seen).items()):
-        if len(group) < LEAST_CASES:
-            reason = f"{len(group)} cases of {name} in {bits} bits: at least {LEAST_CASES} needed"
+        if len(group) < least:
+            reason = f"{len(group)} cases of {name} in {bits} bits: at least {least} needed"
             left += [(one.case, reason) for one in group]
             continue
         kinds.append(_calibrated(name, bits, library, group, profile, most, day))
@@ -85,6 +92,8 @@ def _calibrated(
     indices = chosen(group, expected_s.tolist(), most)
     drawn = stacked([group[i] for i in indices])
     free = FREE[name]
+    if any(one.host_s > 0 for one in group):
+        free = {key: entry for key, entry in free.items() if key not in _HIDDEN_BY_HOST}
 
     def residuals(values: Mapping[str, float]) -> np.ndarray:
         predicted_s = drawn.predicted_s(_kernel(base, values))
