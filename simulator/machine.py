@@ -12,6 +12,7 @@ from simulator.placing import places_of, with_nodes
 from simulator.sharing import RATE_ONE
 from workloads import InputError
 from workloads.flat import FlatProgram, flatten
+from workloads.moment import RowShape
 from workloads.transforms import Fusion, copy_caches, fuse, share_caches
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def fusion_of(section: OnDevice, program: Program) -> Fusion:
     table = section.fusion
     attention = table.attention
     if attention == "fused":
-        keys = max((step.context + step.tokens for step in program.passes), default=0)
+        keys = _longest_row(program)
         known = not table.fused_dtypes or program.dtype in table.fused_dtypes
         if not known or (table.fused_keys is not None and keys > table.fused_keys):
             attention = "batched"
@@ -130,6 +131,18 @@ def fusion_of(section: OnDevice, program: Program) -> Fusion:
         residual_norm=table.residual_norm,
         cache=table.cache,
     )
+
+
+def _longest_row(program: Program) -> int:
+    """Keys of the longest softmax of attention: of a window, where queries see no more."""
+    segments = {id(r.segment): r.segment for step in program.passes for r in step.repeats}
+    shapes = [
+        moment.shape
+        for segment in segments.values()
+        for moment in segment.moments
+        if moment.kind == "softmax" and moment.stage == "attention"
+    ]
+    return max((shape.columns for shape in shapes if isinstance(shape, RowShape)), default=0)
 
 
 def _demands(

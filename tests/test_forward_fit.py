@@ -69,9 +69,9 @@ def test_what_a_runtime_has_in_common_is_fitted_without_the_machine_it_is_judged
     table = fit_all(cases, predictor)["tvm"]
     assert set(table) == {
         "any gpu", "any gpu without nvidia-a30", "any gpu without nvidia-l4", "nvidia-a30",
-        "nvidia-l4", "any cpu", "any cpu without amd-ryzen-9-7950x", "amd-ryzen-9-7950x",
+        "nvidia-l4", "any cpu", "amd-ryzen-9-7950x",
     }  # fmt: skip
-    assert table["any cpu without amd-ryzen-9-7950x"].rate == {}
+    assert table["any cpu"].rate == {}  # one machine says nothing of others
     assert table["any gpu"].held_out == 6
     points = table["any gpu"].log_residuals
     assert points is not None
