@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test test-slow test-real notebooks lint bench clean
+.PHONY: run test test-slow test-real notebooks lint bench calibrations clean
 
 run: $(VENV)/.run
 	$(BIN)/moments run bert-base --on host --prompt 8 --gantt out/gantt.png --trace out/trace.json
@@ -28,6 +28,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.run
 	$(BIN)/python -m benchmarks
+
+calibrations: $(VENV)/.run
+	$(BIN)/python -m benchmarks.calibrations ../shared/measurements/operators.csv.gz
 
 clean:
 	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

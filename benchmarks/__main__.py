@@ -18,6 +18,7 @@ import simpy
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.folding import folding
 from simulator import engine
 from simulator.cases import Case
 from simulator.demand import Demand
@@ -210,7 +211,13 @@ def compiling(console: Console) -> bool:
 def main() -> int:
     console = Console()
     events()
-    results = [compiling(console), engine_rates(console), start_up(console), comparison(console)]
+    results = [
+        folding(console),
+        compiling(console),
+        engine_rates(console),
+        start_up(console),
+        comparison(console),
+    ]
     if not all(results):
         console.print("[bold]slower than the limits above[/bold] (on a busy machine, run again)")
     return 0

@@ -229,12 +229,13 @@ def reason(kind: str, message: str, value: object, location: tuple[str, ...]) ->
 def _nearest_key(location: tuple[str, ...]) -> str:
     """The key that was probably meant by the unknown one at `location`."""
     from hardware_profiles.links import Link
-    from hardware_profiles.schema import KernelClass, MemoryLevel, Profile
+    from hardware_profiles.schema import Calibration, KernelClass, MemoryLevel, Profile
     from hardware_profiles.tables import Table
 
     table: type[Table] = Profile
     options: dict[str, type[Table]] = {
-        "memory": MemoryLevel, "efficiency": KernelClass, "links": Link
+        "memory": MemoryLevel, "efficiency": KernelClass, "links": Link,
+        "calibration": Calibration,
     }  # fmt: skip
     for part in location[:-1]:
         field = Profile.model_fields.get(part)
@@ -280,6 +281,11 @@ def _shown(path: Path) -> str:
 def dump_profile(profile: Profile) -> str:
     """`profile` as TOML that loads back equal to it; quantities as text with their units."""
     data = profile.model_dump(by_alias=True, exclude_defaults=True, exclude_none=True)
+    return dump_tables(data)
+
+
+def dump_tables(data: Mapping[str, Any]) -> str:
+    """Tables of text, numbers and lists of these as TOML."""
     lines: list[str] = []
     _dump_table(data, (), lines)
     return "\n".join(lines).strip() + "\n"
@@ -295,9 +301,9 @@ def _dump_table(table: Mapping[str, Any], at: tuple[str, ...], lines: list[str])
             _dump_table(value, (*at, key), lines)
 
 
-def _dump_value(value: str | float | tuple[str, ...]) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_dump_value, value))}]"
+def _dump_value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(_dump_value(item) for item in value)}]"
     if isinstance(value, str):  # JSON's escapes are TOML's, but for DEL, which TOML escapes too
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)

@@ -51,6 +51,7 @@ _DTYPES_KNOWN = AfterValidator(_known_dtypes)
 
 Positive = Annotated[float, Field(gt=0, le=1e9, strict=True, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(gt=0, le=10)]
 Width = Annotated[Mapping[str, Positive], _DTYPES_KNOWN]
 """Per core and cycle, by dtype."""
 
@@ -63,12 +64,16 @@ class Cores(Sourced):
 
 
 class Clock(Sourced):
-    """`burst`: the boost clock. `sustained`: the clock under a long matrix load, where known."""
+    """`burst`: the boost clock. `sustained`: the clock under a long matrix load, where known.
+
+    `base`: the clock that the vendor promises under any load, where known.
+    """
 
     burst_hz: Hertz = Field(alias="burst")
+    base_hz: Hertz | None = Field(default=None, alias="base")
     sustained_hz: Hertz | None = Field(default=None, alias="sustained")
 
-    @field_validator("burst_hz", "sustained_hz")
+    @field_validator("burst_hz", "sustained_hz", "base_hz")
     @classmethod
     def _plausible(cls, hertz: int | None) -> int | None:
         if hertz is not None and hertz > 10_000_000_000:
@@ -180,25 +185,69 @@ class KernelClass(Sourced):
     time = latency + (C^p + M^p)^(1/p): a smooth maximum with p = `overlap_exponent`, since
     arithmetic and memory overlap imperfectly where they take about equally long. C: operations
     divided by (peak x `arithmetic`), with vector and special-function operations at `vector` and
-    `special` of their peaks. C is at least `depth` times K, the serial steps of one output tile, up
-    to K = `split_depth`, from where on the library divides K among cores. M: bytes from DRAM by
-    (datasheet bandwidth x `bandwidth`), and bytes from caches by (theirs x `cache`); while the
-    memory pipeline fills, M loses up to `ramp`, as ramp (1 - exp(-M / ramp)). `unit`: what a work
+    `special` of their peaks. M: bytes from DRAM by (datasheet bandwidth x `bandwidth`), and bytes
+    from caches by (theirs x `cache`); while the memory pipeline fills, M loses up to `ramp`, as
+    ramp (1 - exp(-M / ramp)). On a GPU also, see simulator.demand.gemm, flash and rows:
+
+    `sustained`: clock under the power limit, as a share of the clock of short products. `operands`:
+    what a core draws from L2 for the operands of its tile, relative to its share of L2's bandwidth.
+    `wave`: how much of the last, partly filled wave of work units costs as a whole one. `start`:
+    of a tile of 128 x 128 after the first wave. `depth`: serial time a step of K; `reduction`: what
+    dividing K, or keys, among cores costs besides its traffic. `write`: part of the time to write
+    the output (attention: to move the new tokens' queries, keys and values) that is not overlapped.
+    `tile`: how much less efficient small tiles are, as (area / 128^2)^-tile, and `batched` more so
+    in batched products, for which libraries have fewer tile shapes. `unit`: what a work
     unit of attention (a tile of queries, or the keys of one sequence and head) costs its core
-    besides arithmetic and memory: start, online softmax, reduction.
+    besides arithmetic and memory, `group` more where query heads share keys. `serial`: part of the
+    exponentials of fused attention that its products do not hide. `held`: part of a core's cache
+    that keeps rows for their second reading.
     """
 
     latency_s: Seconds = Field(alias="latency")
     arithmetic: Fraction
     bandwidth: Fraction
-    cache: Fraction = 1.0
+    cache: Share = 1.0
     ramp_s: Seconds = Field(default=0.0, alias="ramp")
     unit_s: Seconds = Field(default=0.0, alias="unit")
     overlap_exponent: Annotated[float, Field(ge=1)] = 2.5
     vector: Fraction = 0.5
     special: Fraction = 0.5
     depth_s: Seconds = Field(default=0.0, alias="depth")
-    split_depth: Count = 4096
+    sustained: Fraction = 1.0
+    operands: Share = 1.0
+    wave: Annotated[float, Field(ge=0, le=1)] = 0.0
+    start_s: Seconds = Field(default=0.0, alias="start")
+    reduction_s: Seconds = Field(default=0.0, alias="reduction")
+    write: Annotated[float, Field(ge=0, le=10)] = 0.0
+    tile: Annotated[float, Field(ge=0, le=2)] = 0.0
+    batched: Annotated[float, Field(ge=0, le=2)] = 0.0
+    group_s: Seconds = Field(default=0.0, alias="group")
+    serial: Annotated[float, Field(ge=0, le=1)] = 0.0
+    held: Share = 1.0
+
+
+class Calibration(KernelClass):
+    """A kernel class as fitted to a few measured cases of one machine and one library.
+
+    `bits`: width of the operands. `fitted`: identifiers of the cases; `held_out`: how many of the
+    kind were left, and `error`: mean absolute relative error on those (on the fitted ones where
+    none was left). `not_identified`: parameters that the cases say little about. Residuals are
+    log(predicted / measured) of the cases left: their 10 %, 50 % and 90 % points for times up to
+    each of `residual_up_to_us`, and for the longer ones.
+    """
+
+    kernel: KernelName
+    library: str
+    bits: Count
+    date: str
+    fitted: tuple[str, ...]
+    held_out: Annotated[int, Field(ge=0)]
+    error: Annotated[float, Field(ge=0)]
+    not_identified: tuple[str, ...] = ()
+    residual_up_to_us: tuple[float, ...] = ()
+    residual_q10: tuple[float, ...] = ()
+    residual_q50: tuple[float, ...] = ()
+    residual_q90: tuple[float, ...] = ()
 
 
 class Profile(Table):
@@ -224,6 +273,8 @@ class Profile(Table):
     """Clock of the processor that dispatches, where it is not this one."""
     kernels: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+$", max_length=40)] | None = None
     """Which file of kernels/ holds the efficiencies of this generation's kernels."""
+    calibration: Mapping[str, Calibration] = {}
+    """Kernels fitted to measured cases, as `moments calibrate` writes them; names are free."""
     efficiency: Mapping[KernelName, KernelClass] = {}
     """Efficiencies of this very machine, which win over those of its generation."""
 

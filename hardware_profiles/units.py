@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -30,8 +31,9 @@ _LONGEST = 64
 """Characters of a quantity; anything longer is not one."""
 
 
+@cache
 def _scales(unit: str) -> dict[str, Decimal]:
-    """Every spelling of `unit` that is accepted, with its factor to the base unit."""
+    """Every spelling of `unit` that is accepted, with its factor; not to be changed."""
     if unit in ("s", "J"):
         return {prefix + unit: Decimal(10) ** power for prefix, power in _SMALL.items()}
     scales = {prefix + unit: Decimal(10) ** power for prefix, power in _DECIMAL.items()}

@@ -16,7 +16,7 @@ from hardware_profiles.changes import (
 )
 from hardware_profiles.efficiency import efficiency_of
 from hardware_profiles.errors import ProfileError
-from hardware_profiles.keys import get, leaf_at, put
+from hardware_profiles.keys import Leaf, get, leaf_at, put
 from hardware_profiles.schema import Clock, KernelName, MemoryLevel, Peak, Profile
 
 _SHORT = {
@@ -92,7 +92,7 @@ def _level(level: MemoryLevel, have: int, count: int) -> MemoryLevel:
     return level.model_copy(update={"bandwidth_bytes_per_s": reachable, "instances": instances})
 
 
-def with_changes(profile: Profile, changes: Iterable[str]) -> Profile:
+def with_changes(profile: Profile, changes: Iterable[str], *, checked: bool = True) -> Profile:
     """The machine with other figures: each change is "key=value", applied in the order given.
 
     Keys are those of the file ("memory.l2.capacity") or short ("cores", "clock", "dram.bandwidth",
@@ -107,12 +107,28 @@ def with_changes(profile: Profile, changes: Iterable[str]) -> Profile:
     - quoted peaks scale with cores, clock and the width of their dtype.
 
     ProfileError: a key that is not known (near ones are listed), a value that does not fit its key,
-    or a machine that cannot be.
+    or a machine that cannot be (unless not `checked`: for limits, such as a clock without end).
     """
     changed = profile
     for text in changes:
         changed = _changed(changed, parse_change(text))
-    return changed if changed is profile else _checked(changed, tuple(changes))
+    if changed is profile or not checked:
+        return changed
+    return _checked(changed, tuple(changes))
+
+
+def figure_of(profile: Profile, key: str) -> tuple[object, Leaf | None]:
+    """The figure that a key of `with_changes` means and what it holds.
+
+    None for both where the key stands for several figures. ProfileError for one that is not known.
+    """
+    change = Change(key, key, "1x")
+    short = _short(profile)
+    profile = _with_own_efficiency(profile, change, short)
+    path = find_key(change, Profile, profile, short, _GROUPS)
+    if ".".join(path) in _GROUPS:
+        return None, None
+    return get(profile, path), leaf_at(Profile, path, profile)
 
 
 def at_clock_share(profile: Profile, share: float) -> Profile:
@@ -131,8 +147,7 @@ def made_changes(before: Profile, after: Profile) -> list[str]:
 
 
 def _changed(profile: Profile, change: Change) -> Profile:
-    short = _SHORT | {level: f"memory.{level}" for level in profile.memory}
-    short |= {kernel: f"efficiency.{kernel}" for kernel in _KERNELS}
+    short = _short(profile)
     profile = _with_own_efficiency(profile, change, short)
     path = find_key(change, Profile, profile, short, _GROUPS)
     paths = [path]
@@ -147,6 +162,12 @@ def _changed(profile: Profile, change: Change) -> Profile:
         after = put(profile, one, value, Profile)
         profile = _with_dependents(profile, after, one, change)
     return profile
+
+
+def _short(profile: Profile) -> dict[str, str]:
+    """Full keys by what people write for them."""
+    short = _SHORT | {level: f"memory.{level}" for level in profile.memory}
+    return short | {kernel: f"efficiency.{kernel}" for kernel in _KERNELS}
 
 
 def _with_own_efficiency(profile: Profile, change: Change, short: dict[str, str]) -> Profile:

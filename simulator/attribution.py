@@ -65,15 +65,14 @@ class CoreCycles:
 def attribute(trace: Trace) -> CoreCycles:
     """Core-cycles of the whole run by cause."""
     total: dict[Cause, int] = dict.fromkeys(CAUSES, 0)
-    alike: dict[tuple[int, int, int], list[int]] = {}  # moments that spent their time alike
-    spans = zip(trace.demands, trace.cores, trace.issued, trace.retired, strict=True)
-    for index, (demand, cores, issued, retired) in enumerate(spans):
+    alike: dict[tuple[int, int, int], list[int]] = {}  # the first that spent its time so; how many
+    for index, count, demand, core_count, held in trace.spans():
         if trace.on_link(index):
             continue
-        alike.setdefault((id(demand), len(cores), retired - issued), []).append(index)
-    for members in alike.values():
-        for cause, core_cycles in moment_core_cycles(trace, members[0]):
-            total[cause] += core_cycles * len(members)
+        alike.setdefault((id(demand), core_count, held), [index, 0])[1] += count
+    for index, count in alike.values():
+        for cause, core_cycles in moment_core_cycles(trace, index):
+            total[cause] += core_cycles * count
     idle = idle_on_devices(trace) if trace.places else _idle(trace)
     for cause, core_cycles in idle:
         total[cause] += core_cycles
@@ -122,11 +121,10 @@ def _idle(trace: Trace) -> list[tuple[Cause, int]]:
 
 
 def _idle_in_order(trace: Trace) -> list[tuple[Cause, int]]:
-    uneven = waited = last = 0
-    for cores, issued, retired in zip(trace.cores, trace.issued, trace.retired, strict=True):
-        uneven += (trace.core_count - len(cores)) * (retired - issued)
-        waited += issued - last
-        last = retired
+    uneven, waited = 0, trace.cycles
+    for span in trace.spans():
+        uneven += (trace.core_count - span.core_count) * span.held * span.times
+        waited -= span.held * span.times
     return [("uneven", uneven), ("dispatch", trace.core_count * waited)]
 
 
@@ -155,11 +153,10 @@ class CoreAccount:
 def core_account(trace: Trace) -> CoreAccount:
     """How the cores spent their time; the three add up to cores x cycles."""
     held = busy = 0
-    for i in range(len(trace)):
-        if trace.on_link(i):
+    for index, count, demand, core_count, cycles in trace.spans():
+        if trace.on_link(index):
             continue
-        demand = trace.demands[i]
-        held += len(trace.cores[i]) * (trace.retired[i] - trace.issued[i])
-        busy += demand.units * demand.unit_cycles
+        held += core_count * cycles * count
+        busy += demand.units * demand.unit_cycles * count
     total = trace.core_count * trace.device_count * trace.cycles
     return CoreAccount(busy, held - busy, total - held)

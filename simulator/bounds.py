@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from simulator.sharing import RATE_ONE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from simulator.demand import Demand
     from simulator.engine import Plan
@@ -42,7 +42,7 @@ def busiest_resource_cycles(demands: Sequence[Demand], plan: Plan) -> dict[str, 
     With several devices those of the one that has most to do.
     """
     if not plan.places:
-        return _resource_cycles(demands, plan)
+        return resource_cycles(((demand, 1) for demand in demands), plan)
     found = {"cores": 0, "memory": 0, "host": 0, "link": 0}
     for device in range(plan.device_count):
         own: list[Demand] = []
@@ -53,7 +53,7 @@ def busiest_resource_cycles(demands: Sequence[Demand], plan: Plan) -> dict[str, 
                 sent.append((demand, place.rate))
             elif place.device == device:
                 own.append(demand)
-        cycles = _resource_cycles(own, plan)
+        cycles = resource_cycles(((demand, 1) for demand in own), plan)
         cycles["link"] = sum(alone_cycles(demand, 1, rate) for demand, rate in sent)
         hosted = sum(d.dispatch_cycles for d, _ in sent) if plan.host != "none" else 0
         cycles["host"] += hosted * plan.clock_hz // plan.host_clock_hz
@@ -61,10 +61,15 @@ def busiest_resource_cycles(demands: Sequence[Demand], plan: Plan) -> dict[str, 
     return found
 
 
-def _resource_cycles(demands: Sequence[Demand], plan: Plan) -> dict[str, int]:
-    core_cycles = sum(d.units * d.unit_cycles + d.serial_cycles for d in demands)
-    moved = sum(d.memory_bytes for d in demands)
-    host = sum(d.dispatch_cycles for d in demands) if plan.host != "none" else 0
+def resource_cycles(demands: Iterable[tuple[Demand, int]], plan: Plan) -> dict[str, int]:
+    """As busiest_resource_cycles for one device; each demand with how often it is met."""
+    core_cycles = moved = host = 0
+    for demand, count in demands:
+        core_cycles += count * (demand.units * demand.unit_cycles + demand.serial_cycles)
+        moved += count * demand.memory_bytes
+        host += count * demand.dispatch_cycles
+    if plan.host == "none":
+        host = 0
     return {
         "cores": -(-core_cycles // plan.core_count),
         "memory": -(-moved * RATE_ONE // plan.memory_rate) if plan.memory_rate else 0,

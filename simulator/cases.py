@@ -55,7 +55,8 @@ class Case:
     """One real measurement with everything needed to predict it.
 
     `what` is the operator or the phase, `workload` is empty for operators. `sizes` holds the
-    columns that belong to it. `conditions` is everything else the source says.
+    columns that belong to it. `conditions` is everything else the source says. `spread`: largest
+    over smallest time where the source gives the median of several (1: it does not).
     """
 
     case_id: str
@@ -70,6 +71,7 @@ class Case:
     measured_us: float
     source: str
     conditions: str
+    spread: float = 1.0
 
 
 def read_cases(path: str | Path) -> list[Case]:
@@ -143,6 +145,7 @@ def _case(where: str, row: Mapping[str, str]) -> Case:
         measured_us=_measured(where, row, scale[0]) * scale[1],
         source=row.get("source", ""),
         conditions=row.get("conditions", ""),
+        spread=_measured(where, row, "spread") if row.get("spread") else 1.0,
     )
 
 

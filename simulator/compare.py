@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hardware_profiles.efficiency import Mode
 from simulator.cases import Case, read_cases, read_workload_table
+from simulator.compare_groups import GROUPS, group_of
 from simulator.forward_groups import FORWARD_GROUPS
 from simulator.predict import Predictor, Skip
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from hardware_profiles.collectives import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,14 @@ class Predicted:
     """A case with its prediction; `error` is (predicted - measured) / measured.
 
     `fitted`: what it was predicted with was fitted to this very case, among others, so that it
-    tests nothing and is left out of all statistics. `group`: of whole passes, see forward_groups.
+    tests nothing and is left out of all statistics.
     """
 
     case: Case
     predicted_us: float
     fitted: bool = False
     group: str | None = None
+    """Of the groups that accuracy is followed by."""
 
     @property
     def error(self) -> float:
@@ -66,6 +67,7 @@ class Comparison:
     cases: Sequence[Predicted]
     skipped: Sequence[tuple[Case, str]]
     notes: Sequence[tuple[Case, str]] = ()
+    mode: Mode = "calibrated"
 
     @property
     def tested(self) -> list[Predicted]:
@@ -77,13 +79,23 @@ class Comparison:
         """Over all tested cases. Raises ValueError when there is none."""
         return statistics(p.error for p in self.tested)
 
-    def followed(self) -> list[tuple[str, Statistics]]:
-        """(group, errors) of the groups of whole passes that have tested cases."""
-        found: dict[str, list[float]] = {}
+    def followed(self) -> list[tuple[str, Statistics, float | None]]:
+        """(group, errors, spread) of the groups that accuracy is followed by, where there are any.
+
+        Spread: median of largest over smallest time, less 1, of the cases for which the source had
+        several; None where it had none. Nobody predicts better than sources agree.
+        """
+        found: dict[str, list[Predicted]] = {}
         for predicted in self.tested:
             if predicted.group is not None:
-                found.setdefault(predicted.group, []).append(predicted.error)
-        return [(name, statistics(found[name])) for name in FORWARD_GROUPS if name in found]
+                found.setdefault(predicted.group, []).append(predicted)
+        rows = []
+        for name in (*GROUPS, *FORWARD_GROUPS):
+            if members := found.get(name):
+                spreads = sorted(p.case.spread for p in members if p.case.spread > 1)
+                middle = spreads[len(spreads) // 2] - 1 if spreads else None
+                rows.append((name, statistics(p.error for p in members), middle))
+        return rows
 
     def groups(self) -> list[tuple[str, str, Statistics]]:
         """(hardware, operator or phase, errors), each also over all ("*") of the other, sorted."""
@@ -103,12 +115,13 @@ class Comparison:
         return _counted(self.notes)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data: n, skipped, the overall errors, groups and cases."""
+        """Plain data: the mode, n, skipped, the overall errors, groups and cases."""
         overall: dict[str, Any] = {
             "n": 0, "mape": None, "median_ape": None, "p90_ape": None, "bias": None
         }  # fmt: skip
         if self.tested:
             overall = {**self.statistics.as_dict()}
+        overall["mode"] = self.mode
         overall["skipped"] = [
             {"case_id": case.case_id, "reason": reason} for case, reason in self.skipped
         ]
@@ -117,13 +130,16 @@ class Comparison:
             {"hardware": hardware, "what": what, **s.as_dict()}
             for hardware, what, s in self.groups()
         ]
-        overall["followed"] = [{"group": name, **s.as_dict()} for name, s in self.followed()]
+        overall["followed"] = [
+            {"group": name, **s.as_dict(), "spread": spread} for name, s, spread in self.followed()
+        ]
         overall["cases"] = [
             {
                 "case_id": p.case.case_id,
                 "predicted_us": p.predicted_us,
                 "measured_us": p.case.measured_us,
                 "error": p.error,
+                "mode": self.mode,
                 "fitted": p.fitted,
             }
             for p in self.cases
@@ -155,6 +171,13 @@ def _counted(pairs: Iterable[tuple[Case, str]]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
+def workloads_of(path: str | Path, workloads: str | Path | None) -> dict[str, dict[str, Any]]:
+    """The table `workloads`, else workloads.json beside a case file; empty where there is none."""
+    beside = Path(path).parent / "workloads.json"
+    table = workloads if workloads is not None else (beside if beside.is_file() else None)
+    return read_workload_table(table) if table is not None else {}
+
+
 def compare_file(
     path: str | Path,
     *,
@@ -169,40 +192,53 @@ def compare_file(
     called with cases done and cases in all. Raises InputError for files that cannot be used.
     """
     cases = read_cases(path)
-    beside = Path(path).parent / "workloads.json"
-    table = workloads if workloads is not None else (beside if beside.is_file() else None)
-    predictor = Predictor(read_workload_table(table) if table is not None else {}, mode=mode)
+    predictor = Predictor(workloads_of(path, workloads), mode=mode)
     done: list[Predicted] = []
     skipped: list[tuple[Case, str]] = []
     notes: list[tuple[Case, str]] = []
     for count, case in enumerate(cases, start=1):
         try:
             predicted_us = predictor.latency_s(case) * 1e6
-            fitted, group = predictor.fitted(case), predictor.group_of(case)
-            done.append(Predicted(case, predicted_us, fitted, group))
+            group = predictor.group_of(case) if case.workload else group_of(case)
+            done.append(Predicted(case, predicted_us, predictor.fitted(case), group))
             if note := predictor.runtime_of(case)[1]:
                 notes.append((case, note))
         except Skip as reason:
             skipped.append((case, str(reason)))
         if progress is not None:
             progress(count, len(cases))
-    return Comparison(done, skipped, notes)
+    return Comparison(done, skipped, notes, mode)
 
 
 def table(comparison: Comparison) -> Table:
     """The errors by hardware and by operator or phase, as a rich table in percent."""
     from rich.table import Table
 
-    result = Table(title="Predicted against measured", caption_justify="left")
+    title = f"Predicted against measured, {comparison.mode}"
+    result = Table(title=title, caption_justify="left")
     for heading in ("hardware", "operator or phase"):
         result.add_column(heading)
     for heading in ("cases", "mean %", "median %", "p90 %", "bias %"):
         result.add_column(heading, justify="right")
     rows = comparison.groups()
-    rows += [(name, "(group)", s) for name, s in comparison.followed()]
     if comparison.tested:
         rows.append(("*", "*", comparison.statistics))
     for hardware, what, s in rows:
         figures = (f"{100 * x:.1f}" for x in (s.mape, s.median_ape, s.p90_ape))
         result.add_row(hardware, what, f"{s.n:,}", *figures, f"{100 * s.bias:+.1f}")
+    return result
+
+
+def followed_table(comparison: Comparison) -> Table:
+    """The errors of the groups that accuracy is followed by, as a rich table in percent."""
+    from rich.table import Table
+
+    result = Table(title=f"Operators, {comparison.mode}: cases that nothing was fitted to")
+    result.add_column("group")
+    for heading in ("cases", "mean %", "median %", "p90 %", "bias %", "spread %"):
+        result.add_column(heading, justify="right")
+    for name, s, spread in comparison.followed():
+        figures = (f"{100 * x:.1f}" for x in (s.mape, s.median_ape, s.p90_ape))
+        among = "" if spread is None else f"{100 * spread:.1f}"
+        result.add_row(name, f"{s.n:,}", *figures, f"{100 * s.bias:+.1f}", among)
     return result

@@ -200,20 +200,19 @@ def groups(run: Run) -> list[MomentGroup]:
     trace = run.trace
     causes = Causes(trace)
     found: dict[tuple[str, str, str], tuple[Moment, list[int], dict[Cause, int]]] = {}
-    for instance in run.job.flat.instances:
-        phase = run.program.passes[instance.pass_index].phase
-        for index, moment in enumerate(instance.segment.moments, instance.first):
-            key = (phase, instance.segment.name, moment.name)
-            entry = found.get(key)
-            if entry is None:
-                entry = found[key] = (moment, [0, 0, 0], {})
-            _, totals, by_cause = entry
-            held = trace.retired[index] - trace.issued[index]
-            totals[0] += 1
-            totals[1] += held
-            totals[2] += held if trace.in_order else held * len(trace.cores[index])
-            for cause, cycles in causes.split(index):
-                by_cause[cause] = by_cause.get(cause, 0) + cycles
+    for tally in run.tallies:
+        moment = tally.moment
+        key = (tally.phase, tally.segment, moment.name)
+        entry = found.get(key)
+        if entry is None:
+            entry = found[key] = (moment, [0, 0, 0], {})
+        _, totals, by_cause = entry
+        held = tally.held * tally.count
+        totals[0] += tally.count
+        totals[1] += held
+        totals[2] += held if trace.in_order else held * tally.core_count
+        for cause, cycles in causes.split(tally.index):
+            by_cause[cause] = by_cause.get(cause, 0) + cycles * tally.count
     width = 1 if trace.in_order else trace.core_count
     result = [
         MomentGroup(

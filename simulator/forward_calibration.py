@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field, TypeAdapter
 
-from hardware_profiles.efficiency import efficiency_of
+from hardware_profiles.efficiency import usual_efficiency
 from hardware_profiles.schema import KernelName, Sourced
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def calibrated(
 def _scaled_profile(profile: Profile, scales: ForwardScales, rate: float) -> Profile:
     efficiency = {}
     for name in get_args(KernelName):
-        kernel = efficiency_of(profile, name)
+        kernel = usual_efficiency(profile, name, "fp16")
         efficiency[name] = kernel.model_copy(
             update={
                 "arithmetic": kernel.arithmetic * rate,

@@ -97,7 +97,12 @@ def fit_all(
     predictor: Predictor,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, dict[str, ForwardScales]]:
-    """Scales by runtime and key of machine, of all that have whole passes among `cases`."""
+    """Scales by runtime and key of machine, of all that have whole passes among `cases`.
+
+    `predictor`: zero-shot, for scales of a runtime on any machine. Those of a machine come on top
+    of the calibrations of its kernels, as they are applied.
+    """
+    calibrated = Predictor(predictor.workloads, mode="calibrated")
     todo = groups(cases, predictor)
     by_software: dict[tuple[str, str], list[Group]] = {}
     for group in todo:
@@ -109,7 +114,7 @@ def fit_all(
         table.update(_general(kind, members, predictor))
         for group in members:
             key = machine_key(group.hardware, group.devices)
-            table[key] = fit_machine(group, table[general_key(kind)], predictor)
+            table[key] = fit_machine(group, table[general_key(kind)], calibrated)
             done += 1
             if progress is not None:
                 progress(done, len(todo))
@@ -142,8 +147,9 @@ def _general(kind: str, members: Sequence[Group], predictor: Predictor) -> dict[
         judged = {"held_out": len(plain), "log_residuals": _points(plain)}
         return {general_key(kind): start.model_copy(update=judged)}
     every = [case for group in single for case in group.fitted[:_OF_EACH_MACHINE]]
-    judged = {"source": _source(every), "held_out": len(errors), "log_residuals": _points(errors)}
-    return {general_key(kind): _fit(every, start, predictor).model_copy(update=judged), **without}
+    named = _fit(every, start, predictor).model_copy(update={"source": _source(every)})
+    judged = {"held_out": len(errors), "log_residuals": _points(errors)}
+    return {general_key(kind): named.model_copy(update=judged), **without}
 
 
 def _middle(errors: Sequence[float]) -> float:

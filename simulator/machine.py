@@ -6,20 +6,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from simulator.demand import Context, Demand, demand_of
-from simulator.engine import Plan
-from simulator.memory import Hierarchy, Traffic, hierarchy, run_traffic
+from simulator.engine import FlatGraph, Plan
+from simulator.fold import Block, column, fold, with_demands
+from simulator.memory import Hierarchy, Traffic, hierarchy
 from simulator.placing import places_of, with_nodes
+from simulator.shared_work import Reuse
 from simulator.sharing import RATE_ONE
 from workloads import InputError
-from workloads.flat import FlatProgram, flatten
 from workloads.moment import RowShape
-from workloads.transforms import Fusion, copy_caches, fuse, share_caches
+from workloads.transforms import Fusion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hardware_profiles.schema import Profile
-    from simulator.runtime import HostTable, OnDevice, Runtime
+    from simulator.runtime import OnDevice, Runtime
+    from workloads.flat import FlatProgram
     from workloads.moment import Moment, Program
 
 
@@ -33,6 +35,21 @@ class Job:
     demands: Sequence[Demand]
     levels: Hierarchy
     plan: Plan
+    blocks: Sequence[Block] | None = None
+    """The same in blocks of instances that are alike; None where the program cannot be folded."""
+    order: FlatGraph | None = None
+    """The edges that the engine keeps to, where a schedule adds some to those of `flat`."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A fused program and where its bytes are found, whatever the clock; see Job."""
+
+    program: Program
+    flat: FlatProgram
+    traffic: Sequence[Traffic]
+    levels: Hierarchy
+    blocks: Sequence[Block] | None
 
 
 MustHold = Literal["everything", "weights"]
@@ -74,6 +91,41 @@ def _gb(count: int) -> str:
     return f"{count / 1e9:.2f} GB"
 
 
+def place(
+    program: Program,
+    profile: Profile,
+    runtime: Runtime,
+    *,
+    warm: Mapping[str, int] | None = None,
+    must_hold: MustHold = "everything",
+    folded: bool = True,
+    reuse: Reuse | None = None,
+) -> Placed:
+    """Fuse as the runtime does, and find where the bytes are, in blocks if it is to be `folded`.
+
+    `warm`: for roles of tensors, how many times each moment's bytes lie between the last use before
+    the run and the first in it (1: the same moment was just run). `reuse`: see there. Raises
+    InputError when the runtime does not run on this kind of machine or the model does not fit.
+    """
+    section = runtime.on(profile.kind)
+    program = with_nodes(program, profile)
+    common = (reuse or Reuse()).common(program, section, fusion_of(section, program))
+    fused, flat = common.fused, common.flat
+    check_fits(fused, profile, must_hold)  # fused attention stores no scores
+    levels = hierarchy(profile)
+    blocks = (
+        fold(fused, levels, warm)
+        if folded and reuse is None and section.policy == "stream"
+        else None
+    )
+    traffic: Sequence[Traffic]
+    if blocks:
+        traffic = column(blocks, lambda block, _, position: block.traffic[position])
+    else:
+        blocks, traffic = None, common.traffic(levels, warm)
+    return Placed(fused, flat, traffic, levels, blocks)
+
+
 def prepare(
     program: Program,
     profile: Profile,
@@ -82,36 +134,33 @@ def prepare(
     warm: Mapping[str, int] | None = None,
     must_hold: MustHold = "everything",
 ) -> Job:
-    """Fuse as the runtime does, find where the bytes are, and compute every moment's demand.
+    """Place a program and compute its demands, as `place` and `job_on` do one after the other."""
+    return job_on(
+        place(program, profile, runtime, warm=warm, must_hold=must_hold), profile, runtime
+    )
 
-    `warm`: for roles of tensors, how many times each moment's bytes lie between the last use before
-    the run and the first in it (1: the same moment was just run). Raises
-    InputError when the runtime does not run on this kind of machine or the model does not fit.
-    """
+
+def job_on(placed: Placed, profile: Profile, runtime: Runtime) -> Job:
+    """Compute the demand of every moment on `profile`, whose clock may be lower than it was."""
     section = runtime.on(profile.kind)
-    program = with_nodes(program, profile)
-    if section.copies_caches:
-        program = copy_caches(program)
-    if section.beams == "indirect":
-        program = share_caches(program)
-    fused = fuse(program, fusion_of(section, program))
-    check_fits(fused, profile, must_hold)  # fused attention stores no scores
-    flat = flatten(fused)
-    levels = hierarchy(profile)
-    traffic = run_traffic(fused.instances(), levels, warm or {})
-    context = Context(profile, section, levels)
-    demands = _demands(flat.moments, traffic, context)
-    starts = _pass_starts(fused)
-    waits = _awaited_starts(fused, starts)
-    if section.host is not None:
-        _add_forward_costs(demands, fused, starts, context, section.host)
-    plan = _plan(context, section, waits)
+    program, flat = placed.program, placed.flat
+    context = Context(profile, section, placed.levels)
+    asked = _Demands(context, program)
+    starts = _pass_starts(program)
+    plan = _plan(context, section, _awaited_starts(program, starts))
+    if placed.blocks is not None:
+        blocks = with_demands(placed.blocks, asked.of, lambda b, d: asked.first(b.pass_index, d))
+        alike = column(blocks, lambda block, _, position: block.demands[position])
+        return Job(program, flat, placed.traffic, alike, placed.levels, plan, blocks)
+    demands = [asked.of(m, t) for m, t in zip(flat.moments, placed.traffic, strict=True)]
+    for pass_index, start in enumerate(starts):
+        demands[start] = asked.first(pass_index, demands[start])
     places, home = places_of(
         flat, demands, plan.core_count, plan.memory_rate, stream=plan.policy == "stream"
     )
     if places:
         plan = replace(plan, places=places, home=home)
-    return Job(fused, flat, traffic, demands, levels, plan)
+    return Job(program, flat, placed.traffic, demands, placed.levels, plan)
 
 
 def fusion_of(section: OnDevice, program: Program) -> Fusion:
@@ -145,34 +194,34 @@ def _longest_row(program: Program) -> int:
     return max((shape.columns for shape in shapes if isinstance(shape, RowShape)), default=0)
 
 
-def _demands(
-    moments: Sequence[Moment], traffic: Sequence[Traffic], context: Context
-) -> list[Demand]:
-    """Demands by moment; equal work (the same moment object and traffic) is computed once."""
-    known: dict[tuple[int, Traffic], Demand] = {}
-    found: list[Demand] = []
-    for moment, moved in zip(moments, traffic, strict=True):
+class _Demands:
+    """Demands of a program's moments; equal work (the same moment and traffic) is computed once."""
+
+    def __init__(self, context: Context, program: Program) -> None:
+        self._context, self._program = context, program
+        self._known: dict[tuple[int, Traffic], Demand] = {}
+        self._firsts: dict[int, Demand] = {}
+        host = context.runtime.host
+        self._forward_cycles = 0 if host is None else context.host_cycles(host.per_pass_s)
+
+    def of(self, moment: Moment, moved: Traffic) -> Demand:
+        """What a moment of the program asks for."""
         key = (id(moment), moved)
-        demand = known.get(key)
+        demand = self._known.get(key)
         if demand is None:
-            demand = known[key] = demand_of(moment, moved, context)
-        found.append(demand)
-    return found
+            demand = self._known[key] = demand_of(moment, moved, self._context)
+        return demand
 
-
-def _add_forward_costs(
-    demands: list[Demand],
-    program: Program,
-    starts: Sequence[int],
-    context: Context,
-    host: HostTable,
-) -> None:
-    """Host time of a model's forward around its operators, before the first moment of a pass."""
-    forward = context.host_cycles(host.per_pass_s)
-    for step, start in zip(program.passes, starts, strict=True):
-        if forward and step.phase != "operator":  # an operator has no model around it
-            cycles = demands[start].dispatch_cycles + forward
-            demands[start] = replace(demands[start], dispatch_cycles=cycles)
+    def first(self, pass_index: int, demand: Demand) -> Demand:
+        """The demand of a pass's first moment, with the host time of a forward around operators."""
+        phase = self._program.passes[pass_index].phase
+        if not self._forward_cycles or phase == "operator":  # which has no model around it
+            return demand
+        known = self._firsts.get(id(demand))
+        if known is None:
+            cycles = demand.dispatch_cycles + self._forward_cycles
+            known = self._firsts[id(demand)] = replace(demand, dispatch_cycles=cycles)
+        return known
 
 
 def _pass_starts(program: Program) -> list[int]:

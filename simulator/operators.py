@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from simulator.protocol import ACCELERATE, calls_in_a_row
+from simulator.protocol import ACCELERATE, appends_to_cache, calls_in_a_row
 from workloads.moment import (
     WEIGHT_FORMAT_BYTES,
     AttentionShape,
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from simulator.cases import Case
 
 _ADDS_RESIDUAL = "adds the residual as well"
+_PACKED_HEADS = 32
+"""Query heads that TensorRT-LLM's decode kernels take together with their keys and values; where
+there are more, each head goes by itself (inferred from its times, which jump there)."""
 _QUANTIZES = "includes the dynamic quantization of the activations"
 
 
@@ -59,15 +62,30 @@ def _operator(case: Case) -> tuple[Moment, ...]:
     if name == "matmul":
         return _matmul(case, dtype)
     if name == "attention":
-        shape = AttentionShape(
-            sizes["batch"], sizes["heads"], sizes["kv_heads"], sizes["head_dim"],
-            sizes["q_len"], sizes["kv_len"], bool(sizes["causal"]),
-        )  # fmt: skip
-        return (attention(name, shape, dtype, role="kv_cache"),)
+        return _attention(case, dtype)
     if "n" in sizes:
         moment = _row_wise(name, sizes["m"], sizes["n"], dtype)
         return (_with_residual(moment) if _ADDS_RESIDUAL in case.conditions else moment,)
     return (_elementwise(name, sizes["elements"], dtype),)
+
+
+def _attention(case: Case, dtype: Dtype) -> tuple[Moment, ...]:
+    """The call; before it what TensorRT-LLM does in a kernel of its own: rotate and append."""
+    sizes = case.sizes
+    heads, kv_heads = sizes["heads"], sizes["kv_heads"]
+    own = appends_to_cache(case)
+    if own and sizes["q_len"] == 1 and heads > _PACKED_HEADS * kv_heads:
+        kv_heads = heads
+    shape = AttentionShape(
+        sizes["batch"], heads, kv_heads, sizes["head_dim"],
+        sizes["q_len"], sizes["kv_len"], bool(sizes["causal"]),
+    )  # fmt: skip
+    call = attention(case.what, shape, dtype, role="kv_cache")
+    if not own or not shape.causal or shape.q_len == 1:
+        return (call,)
+    elements = shape.batch * shape.q_len * (heads + 2 * kv_heads) * shape.head_dim
+    append = copy("append", "attention", elements=elements, dtype=dtype, target="query")
+    return (append, call)
 
 
 def _row_wise(name: str, rows: int, columns: int, dtype: Dtype) -> Moment:

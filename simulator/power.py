@@ -70,16 +70,12 @@ def dynamic_joules(run: Run, energy: Energy) -> dict[str, float]:
     """Joules at the burst clock by cause: arithmetic and each level beyond L1."""
     names = run.job.levels.names
     found = {"arithmetic": 0.0, **dict.fromkeys(names, 0.0)}
-    alike: dict[tuple[int, int], tuple[float, ...]] = {}
-    for moment, moved, demand in zip(run.moments, run.job.traffic, run.job.demands, strict=True):
-        key = (id(moment), id(demand))
-        costs = alike.get(key)
-        if costs is None:
-            caches = _cache_joules(moved, names, energy)
-            dram = demand.memory_bytes * energy.byte["dram"]
-            costs = alike[key] = (arithmetic_joules(moment, run.profile, energy), *caches, dram)
+    for tally in run.tallies:
+        caches = _cache_joules(tally.traffic, names, energy)
+        dram = tally.demand.memory_bytes * energy.byte["dram"]
+        costs = (arithmetic_joules(tally.moment, run.profile, energy), *caches, dram)
         for cause, joules in zip(found, costs, strict=True):
-            found[cause] += joules
+            found[cause] += joules * tally.count
     return found
 
 

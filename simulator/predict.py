@@ -7,6 +7,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles import ProfileError, list_profiles, load_profile
+from hardware_profiles.calibrations import shipped
+from hardware_profiles.efficiency import Mode, with_kernels
 from hardware_profiles.variants import with_cores, with_one_socket
 from simulator.demand.collective import collective_demand
 from simulator.fabrics import measured_collective
@@ -16,6 +18,7 @@ from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
     calls_in_a_row,
+    library_of,
     one_socket,
     runtime_of,
     threads_of,
@@ -31,9 +34,8 @@ from workloads.op_counts import COLLECTIVES
 from workloads.transforms import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from hardware_profiles.collectives import Mode
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
     from simulator.run import Run
@@ -50,10 +52,16 @@ class Skip(Exception):  # noqa: N818 - not an error: the case is listed with thi
 
 @dataclass
 class Predictor:
-    """Predicts cases; keeps what cases share (profiles, models) and equal cases' results."""
+    """Predicts cases; keeps what cases share (profiles, models) and equal cases' results.
+
+    `mode`: "calibrated" uses the shipped calibration of a case's machine and library where there is
+    one; "zero-shot" uses nothing that was fitted to a machine with the same die. `observe` is given
+    every run that is simulated: one for a case, the step and then the prefill for a generation.
+    """
 
     workloads: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     mode: Mode = "calibrated"
+    observe: Callable[[Run], None] | None = None
     _known: dict[tuple[object, ...], float] = field(default_factory=dict)
     _models: dict[str, Model] = field(default_factory=dict)
 
@@ -83,6 +91,8 @@ class Predictor:
 
     def fitted(self, case: Case) -> bool:
         """Whether what this predicts a case with was fitted to it, so that it tests nothing."""
+        if not case.workload:
+            return self.mode == "calibrated" and case.case_id in _fitted_cases()
         scales = self.scales_of(case)
         return scales is not None and case.case_id in scales.fitted_on
 
@@ -101,14 +111,11 @@ class Predictor:
         """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
         if case.what in COLLECTIVES:
             return self._collective_s(case)
-        if case.devices != 1 and not case.workload:
-            raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
-        if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
-            raise Skip(f"no arithmetic in {case.dtype!r}")
-        if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
-            raise Skip(f"no weight format {case.weight_dtype!r}")
+        _check_known(case)
         profile = _profile(case.hardware)
         threads = threads_of(case.conditions) if profile.kind == "cpu" else 0
+        if profile.kind == "gpu" and (self.mode == "zero-shot" or not case.workload):
+            profile = _kernels(case.hardware, case.dtype, self.mode, library_of(case))
         try:
             runtime = _runtime(self.runtime_of(case)[0])
             if one_socket(case):
@@ -120,7 +127,7 @@ class Predictor:
             if case.workload:
                 return self._forward_s(case, profile, runtime)
             program = operator_program(case)
-            run = simulate(program, profile, runtime, warm=warm_roles(case))
+            run = self._seen(simulate(program, profile, runtime, warm=warm_roles(case)))
             calls = calls_in_a_row(case)
             return _steady_s(run, calls) if calls > 1 else run.latency_s
         except (InputError, ProfileError) as error:
@@ -188,7 +195,13 @@ class Predictor:
             chunk=chunk_of(runtime.on(profile.kind), model, lengths.get("prompt")),
             expand_latents=bool(model.kv_rank) and runtime.on(profile.kind).expands_latents,
         )
-        return simulate(spread(program, _layout(case)), profile, runtime, must_hold="weights")
+        whole = spread(program, _layout(case))
+        return self._seen(simulate(whole, profile, runtime, must_hold="weights"))
+
+    def _seen(self, run: Run) -> Run:
+        if self.observe is not None:
+            self.observe(run)
+        return run
 
     def _model(self, name: str) -> Model:
         if name not in self._models:
@@ -207,6 +220,16 @@ def _layout(case: Case) -> Parallel:
     return Parallel(tensor=case.devices // stages, pipeline=stages)
 
 
+def _check_known(case: Case) -> None:
+    """Skip where an operator has several devices, or numbers are of a type without bytes."""
+    if case.devices != 1 and not case.workload:
+        raise Skip(f"{case.what} on {case.devices} devices: only collectives have several")
+    if case.dtype not in DTYPE_BITS and case.dtype not in WEIGHT_FORMAT_BYTES:
+        raise Skip(f"no arithmetic in {case.dtype!r}")
+    if case.weight_dtype not in DTYPE_BITS and case.weight_dtype not in WEIGHT_FORMAT_BYTES:
+        raise Skip(f"no weight format {case.weight_dtype!r}")
+
+
 @cache
 def _profile(name: str) -> Profile:
     if name not in list_profiles():
@@ -215,6 +238,20 @@ def _profile(name: str) -> Profile:
         return load_profile(name)
     except ProfileError as error:
         raise Skip(str(error)) from error
+
+
+@cache
+def _kernels(hardware: str, dtype: str, mode: Mode, library: str) -> Profile:
+    return with_kernels(_profile(hardware), dtype, mode=mode, library=library)
+
+
+@cache
+def _fitted_cases() -> frozenset[str]:
+    """Every case that a shipped calibration was fitted to."""
+    files = shipped().values()
+    return frozenset(
+        x for file in files for entry in file.calibration.values() for x in entry.fitted
+    )
 
 
 @cache

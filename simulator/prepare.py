@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
     from simulator.runtime import Runtime
+    from simulator.scheduling import Schedule
+    from simulator.shared_work import Reuse
     from workloads.model import Model
     from workloads.moment import Program
 
@@ -21,7 +23,7 @@ _PROMPT = 128
 """Tokens to read where nothing is said."""
 
 _OF_NO_SHAPE = ("runtime", "threads", "probe", "dims", "stretch", "changes", "power_cap", "fuse",
-                "no_fuse", "cold")  # fmt: skip
+                "no_fuse", "cold", "policy", "cores_per_moment", "fold")  # fmt: skip
 """What may be said of an imported program too, besides the workload and the machine."""
 
 
@@ -43,6 +45,7 @@ class Prepared:
     changes: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     limit_watts: float | None = None
+    schedule: Schedule | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -51,15 +54,19 @@ class Prepared:
         changed = [f"changed {', '.join(self.changed)}"] if self.changed else []
         return [*assumed, *changed, *self.changes, *(self.model or self.program).notes]
 
-    def run(self) -> Run:
-        """Simulate it; the errors are those of simulator.run.simulate."""
-        from simulator.power import within_limit
+    def run(self, reuse: Reuse | None = None) -> Run:
+        """Simulate it; the errors are those of simulator.run.simulate, `reuse` is as there."""
         from simulator.run import simulate
 
-        def at(share: float | None) -> Run:
-            return simulate(self.program, self.profile, self.runtime, clock_share=share)
-
-        return at(None) if self.limit_watts is None else within_limit(at, self.limit_watts)
+        return simulate(
+            self.program,
+            self.profile,
+            self.runtime,
+            limit_watts=self.limit_watts,
+            fold=self.scenario.fold,
+            reuse=reuse,
+            schedule=self.schedule,
+        )
 
 
 def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence[str]) -> Prepared:
@@ -98,7 +105,7 @@ def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence
         tuple(assumed),
         (*changes, *sizes, *fusions),
         (*changed, *more),
-        _limit_watts(scenario, profile),
+        limit_watts_of(scenario, profile),
     )
 
 
@@ -154,11 +161,11 @@ def imported(
         tuple(assumed),
         tuple(fusions),
         (*changed, *more),
-        _limit_watts(scenario, profile),
+        limit_watts_of(scenario, profile),
     )
 
 
-def _limit_watts(scenario: Scenario, profile: Profile) -> float | None:
+def limit_watts_of(scenario: Scenario, profile: Profile) -> float | None:
     """The limit of power in watts; InputError where it is none, or below idle power."""
     from hardware_profiles.energy import idle_watts
     from hardware_profiles.units import parse_quantity

@@ -48,6 +48,26 @@ def warm_roles(case: Case) -> dict[str, int]:
     return _HOT
 
 
+def library_of(case: Case) -> str:
+    """What stands for the kernel library of a case: the name of its source, without version.
+
+    Sources differ in libraries, their versions and their ways of measuring; they do not all say
+    which, so a calibration holds for its source. AIConfigurator's is the median of TensorRT-LLM,
+    vLLM and SGLang.
+    """
+    words = case.source.lower().split()
+    return words[0].split("@")[0].split("/")[-1] if words else "unknown"
+
+
+def appends_to_cache(case: Case) -> bool:
+    """Whether attention was timed with the rotary embedding and the cache write of its tokens.
+
+    AIConfigurator does with TensorRT-LLM. Where SGLang was timed too, the median is of calls
+    without.
+    """
+    return "trtllm" in case.conditions and "sglang" not in case.conditions
+
+
 def threads_of(conditions: str) -> int:
     """Cores that a case uses of a CPU; 0 where it does not say."""
     if _ONE_THREAD in conditions:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from hardware_profiles.variants import at_clock_share
 from simulator import engine
 from simulator.attribution import attribute
-from simulator.bounds import busiest_resource_cycles, critical_path_cycles
+from simulator.bounds import busiest_resource_cycles, critical_path_cycles, resource_cycles
+from simulator.critical_path import folded_path_cycles
 from simulator.demand import Context
-from simulator.machine import Job, MustHold, prepare
+from simulator.machine import Job, MustHold, job_on, place
 from simulator.power import default_limit_watts, power_report, within_limit
 from simulator.runtime import Runtime, default_runtime, load_runtime
+from simulator.tally import Tally, tallies
 from workloads.graph import program_from_graph
 from workloads.moment import STAGES, Program
 
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hardware_profiles.schema import Profile
+    from simulator.machine import Placed
     from simulator.power import PowerReport
+    from simulator.scheduling import Schedule
+    from simulator.shared_work import Reuse
     from simulator.trace import Trace
     from workloads.moment import Moment
 
@@ -38,13 +43,20 @@ def simulate(
     warm: Mapping[str, int] | None = None,
     must_hold: MustHold = "everything",
     clock_share: float | None = None,
+    limit_watts: float | None = None,
+    fold: bool = True,
+    reuse: Reuse | None = None,
+    schedule: Schedule | None = None,
 ) -> Run:
     """Predict how `program` runs on `profile` under `runtime` (default: pytorch-eager).
 
     `program` may be a graph whose nodes carry a `moment`. `warm`: roles of tensors that may be in
-    cache at the start, see simulator.machine.prepare; `must_hold`: what has to fit in memory.
+    cache at the start, see simulator.machine.place; `must_hold`: what has to fit in memory.
     `clock_share`: of the machine's clocks, for a board whose power limit holds them down; None: all
-    of them, or what the limit leaves, see simulator.power.default_limit_watts.
+    of them, or what `limit_watts` leave (default: simulator.power.default_limit_watts). `fold`:
+    instances of a segment met in the same state are simulated once; the result is the same.
+    `reuse`: for many runs of the same program on variants of a machine, see simulator.shared_work.
+    `schedule`: in which order moments are issued, on how many cores; None: as the runtime does.
     Raises InputError for a graph with a cycle, a runtime that is unknown or does not run on this
     kind of machine, and a model that does not fit.
     """
@@ -54,15 +66,39 @@ def simulate(
         runtime = default_runtime(profile.kind)
     if isinstance(runtime, str):
         runtime = load_runtime(runtime)
-    if clock_share is None:
+    if schedule is not None:
+        runtime = schedule.of_runtime(runtime, profile)
+    placed = place(
+        program,
+        profile,
+        runtime,
+        warm=warm,
+        must_hold=must_hold,
+        folded=fold and schedule is None,
+        reuse=reuse,
+    )
+    at = partial(_run_at, placed, profile, runtime, schedule)
+    if clock_share is not None:
+        return at(clock_share)
+    if limit_watts is None:
         limit_watts = default_limit_watts(profile, program)
-        if limit_watts is not None:
-            again = partial(simulate, program, profile, runtime, warm=warm, must_hold=must_hold)
-            return within_limit(lambda share: again(clock_share=share), limit_watts)
-        clock_share = 1.0
+    return at(1.0) if limit_watts is None else within_limit(at, limit_watts)
+
+
+def _run_at(
+    placed: Placed,
+    profile: Profile,
+    runtime: Runtime,
+    schedule: Schedule | None,
+    clock_share: float,
+) -> Run:
     at = profile if clock_share == 1.0 else at_clock_share(profile, clock_share)
-    job = prepare(program, at, runtime, warm=warm, must_hold=must_hold)
-    trace = engine.run(job.flat, job.demands, job.plan)
+    job = job_on(placed, at, runtime)
+    if schedule is not None:
+        job = schedule.of_job(job)
+    trace = None if job.blocks is None else engine.run_folded(job.blocks, job.plan)
+    if trace is None:
+        trace = engine.run(job.order or job.flat, job.demands, job.plan)
     return Run(at, runtime, job, trace, clock_share, profile)
 
 
@@ -103,8 +139,12 @@ class Run:
         """For each pass the cycle in which its last moment retires."""
         ends, first = [], 0
         for step in self.program.passes:
-            ends.append(max(self.trace.retired[first : first + step.moment_count]))
-            first += step.moment_count
+            after = first + step.moment_count
+            if self.trace.in_order:
+                ends.append(self.trace.retired[after - 1])
+            else:
+                ends.append(max(self.trace.retired[first:after]))
+            first = after
         return tuple(ends)
 
     @property
@@ -152,6 +192,11 @@ class Run:
         return chosen or sum(step.tokens for step in self.program.passes) * batch
 
     @cached_property
+    def tallies(self) -> list[Tally]:
+        """The moments, those alike counted together."""
+        return tallies(self.job, self.trace)
+
+    @cached_property
     def attribution(self) -> dict[str, int]:
         """Cycles of the latency by cause; they add up to `cycles` exactly."""
         shares = attribute(self.trace).latency_cycles()
@@ -171,31 +216,36 @@ class Run:
         return self._by({}, lambda moment: moment.kind)
 
     def _by(self, found: dict[str, int], name_of: Any) -> dict[str, int]:
-        retired = self.trace.retired
-        order = range(len(retired))
-        now = 0
-        for i in order if self.trace.in_order else sorted(order, key=lambda i: retired[i]):
-            name = name_of(self.moments[i])
-            found[name] = found.get(name, 0) + retired[i] - now
-            now = retired[i]
+        for tally in self.tallies:
+            name = name_of(tally.moment)
+            found[name] = found.get(name, 0) + tally.elapsed
         return {name: cycles for name, cycles in found.items() if cycles}
 
     @cached_property
     def bounds_s(self) -> dict[str, float]:
         """Lower bounds of the latency: critical path, each resource without a gap, the roofline."""
-        plan, demands = self.job.plan, self.job.demands
-        path = critical_path_cycles(self.job.flat.predecessors, demands, plan)
+        plan, demands, blocks = self.job.plan, self.job.demands, self.job.blocks
+        if blocks is not None:
+            path = folded_path_cycles(blocks, plan)
+            busiest = resource_cycles(((t.demand, t.count) for t in self.tallies), plan)
+        else:
+            path = critical_path_cycles(self.job.flat.predecessors, demands, plan)
+            busiest = busiest_resource_cycles(demands, plan)
         found = {"critical_path": self.trace.seconds(path)}
-        for name, cycles in busiest_resource_cycles(demands, plan).items():
+        for name, cycles in busiest.items():
             found[f"busiest_{name}"] = self.trace.seconds(cycles)
         found["roofline"] = self._roofline_s()
         return found
 
     def _roofline_s(self) -> float:
-        moved = sum(t.dram_bytes for t in self.job.traffic)
+        moved = self._dram_bytes
         devices = self.trace.device_count
         rate = self.profile.memory["dram"].bandwidth_bytes_per_s
         return max(moved / rate, self._arithmetic_s) / devices
+
+    @cached_property
+    def _dram_bytes(self) -> int:
+        return sum(tally.traffic.dram_bytes * tally.count for tally in self.tallies)
 
     @cached_property
     def _arithmetic_s(self) -> float:
@@ -206,9 +256,11 @@ class Run:
         section = self.runtime.on(self.profile.kind)
         context = Context(self.profile, section, self.job.levels)
         macs: dict[str, float] = {}
-        for moment in self.moments:
+        for tally in self.tallies:
+            moment = tally.moment
             if moment.counts.macs:
-                macs[moment.dtype] = macs.get(moment.dtype, 0) + context.timed_macs(moment)
+                timed = context.timed_macs(moment) * tally.count
+                macs[moment.dtype] = macs.get(moment.dtype, 0) + timed
         widths = {dtype: self.profile.width.macs_per_cycle(dtype) for dtype in macs}
         per_s = self.profile.cores.count * self.profile.clock.burst_hz
         known = [macs[dtype] / (width * per_s) for dtype, width in widths.items() if width]
@@ -227,16 +279,15 @@ class Run:
         latency = self.latency_s * trace.device_count
         if not latency:
             return dict.fromkeys(("mfu", "memory_bandwidth", "cores_busy", "host", "link"), 0.0)
-        spans = zip(self.moments, trace.cores, trace.retired, trace.issued, strict=True)
-        held = sum(len(c) * (r - i) for m, c, r, i in spans if m.kind != "load")
+        held = sum(t.core_count * t.held * t.count for t in self.tallies if t.moment.kind != "load")
         linked = sum(trace.retired[i] - trace.issued[i] for i in trace.readers)
         cycles = trace.cycles * trace.device_count
-        moved = sum(t.dram_bytes for t in self.job.traffic)
+        moved = self._dram_bytes
         return {
             "mfu": self._arithmetic_s * self.clock_share / latency,
             "memory_bandwidth": moved / profile.memory["dram"].bandwidth_bytes_per_s / latency,
             "cores_busy": (held - linked) / (trace.core_count * cycles),
-            "host": sum(trace.dispatch_cycles) / cycles,
+            "host": trace.host_cycles / cycles,
             "link": linked / cycles,
         }
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from hardware_profiles.changes import Change, differences, find_key, new_value, parse_change
 from hardware_profiles.errors import ProfileError
-from hardware_profiles.keys import get, leaf_at, put
+from hardware_profiles.keys import Leaf, get, leaf_at, put
 from simulator.runtime import OnDevice, Runtime
 
 PREFIX = "runtime."
@@ -36,6 +36,18 @@ def with_runtime_changes(runtime: Runtime, kind: str, changes: Iterable[str]) ->
         short = Change(change.text, change.key.removeprefix(PREFIX), change.value)
         section = _changed(section, short)
     return runtime.model_copy(update={kind: _checked(section, changes)})
+
+
+def runtime_figure_of(section: OnDevice, key: str) -> tuple[object, Leaf | None]:
+    """The figure that a key of `with_runtime_changes` means and what it holds.
+
+    None for both for `dispatch`, which is several. ProfileError for a key that is not known.
+    """
+    short = key.removeprefix(PREFIX)
+    path = find_key(Change(key, short, "1x"), OnDevice, section, _SHORT, (_DISPATCH,))
+    if path == (_DISPATCH,):
+        return None, None
+    return get(section, path), leaf_at(OnDevice, path, section)
 
 
 def runtime_differences(before: Runtime, after: Runtime, kind: str) -> list[str]:

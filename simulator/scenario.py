@@ -84,6 +84,12 @@ class Scenario:
     stretch: bool = False
     """Lengths beyond the model's own positions are allowed, as if it had more."""
     dims: Mapping[str, int] | None = None
+    policy: str | None = None
+    """In which order ready moments are issued, see simulator.scheduling.POLICIES."""
+    cores_per_moment: int | None = None
+    """Moments run side by side, on at most so many cores each."""
+    fold: bool = True
+    """Instances of a segment met in the same state are simulated once; False: every one."""
 
     @property
     def layout(self) -> Parallel:
@@ -105,14 +111,23 @@ class Scenario:
         """
         from simulator.prepare import filled, imported
         from simulator.requests import check_options
+        from simulator.scheduling import best_split, parse_schedule
         from workloads import Model, load_workload
 
         check_options(self)
+        schedule = parse_schedule(self.policy, self.cores_per_moment)
         profile, changed = self._profile(progress)
         found = load_workload(self.workload, dims=self.dims)
-        if not isinstance(found, Model):
-            return imported(self, found, profile, changed)
-        return filled(self, self._stretched(found), profile, changed)
+        if isinstance(found, Model):
+            prepared = filled(self, self.stretched(found), profile, changed)
+        else:
+            prepared = imported(self, found, profile, changed)
+        if schedule is None:
+            return prepared
+        if schedule.policy == "best-split":
+            return best_split(prepared)
+        schedule.cores_of(profile)
+        return replace(prepared, schedule=schedule)
 
     def model(self) -> Model:
         """The model that is meant, with as many positions as are asked for where it may stretch.
@@ -127,9 +142,10 @@ class Scenario:
                 f"{self.workload}: is an imported graph, whose shapes are fixed; expected a model: "
                 "a bundled name or a config.json"
             )
-        return self._stretched(found)
+        return self.stretched(found)
 
-    def _stretched(self, model: Model) -> Model:
+    def stretched(self, model: Model) -> Model:
+        """`model` with as many positions as are asked for, where `stretch` allows more."""
         asked = (self.context or self.prompt or 0) + self.generate + 1
         if not self.stretch or asked <= model.max_positions or model.encoder is not None:
             return model

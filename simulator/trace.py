@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 from simulator.demand import Demand
 
@@ -24,6 +25,64 @@ class Place:
     core_count: int
     rate: int
     in_order: bool = False
+
+
+class Spans(NamedTuple):
+    """`times` moments with the same demand that held equally many cores equally long.
+
+    `first`: the first of them.
+    """
+
+    first: int
+    times: int
+    demand: Demand
+    core_count: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """`count` instances of a block, of which each runs as the one before, in order and later.
+
+    Lists are by position in the segment. Moment j of instance k retires at cycle `retired[j]` +
+    k x `period` + `anchor[j]` + k x `host_period`, the last two in cycles of the host's clock that
+    are converted, rounded up; it was issued `held[j]` before. Its dispatch took the host from
+    `started[j]` to `dispatched[j]`, both + k x `dispatch_period`.
+
+    `block`: what ran, as the engine was given it. `ready_first`: of instance 0. For the others
+    `sources` says: j >= 0, when moment j of the instance retired; -1, as for instance 0; -2 - j,
+    when moment j of the instance before retired. `elapsed`: cycles between each moment's retirement
+    and that of the one before it, of all instances together.
+    """
+
+    block: Any
+    first: int
+    count: int
+    demands: tuple[Demand, ...]
+    cores: Sequence[tuple[int, ...]]
+    held: Sequence[int]
+    retired: Sequence[int]
+    period: int
+    anchor: Sequence[int]
+    host_period: int
+    started: Sequence[int]
+    dispatched: Sequence[int]
+    dispatch_period: int
+    ready_first: Sequence[int]
+    sources: Sequence[int]
+    elapsed: Sequence[int]
+    host_cycles: int
+
+    @property
+    def width(self) -> int:
+        return len(self.held)
+
+    def spans(self) -> Iterator[Spans]:
+        """What ran in it, by position."""
+        count = self.count
+        columns = zip(self.demands, self.cores, self.held, strict=True)
+        for index, (demand, cores, held) in enumerate(columns, self.first):
+            yield Spans(index, count, demand, len(cores), held)
 
 
 @dataclass(frozen=True)
@@ -58,6 +117,10 @@ class Trace:
     readers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """For each moment on a link the devices that wait for it."""
 
+    stretches: Sequence[Stretch] = ()
+    """The same in blocks, where the run was folded; the columns then compute what they are asked.
+    """
+
     @property
     def device_count(self) -> int:
         return 1 + max((place.device for place in self.places), default=0)
@@ -74,6 +137,34 @@ class Trace:
         """Device cycles from which and until when the host is busy dispatching a moment."""
         end = self.dispatched[index] - self.launch_cycles
         return end - self.dispatch_cycles[index], end
+
+    def spans(self) -> Iterator[Spans]:
+        """All moments in graph order, those of a folded run that were alike together."""
+        if self.stretches:
+            for stretch in self.stretches:
+                yield from stretch.spans()
+            return
+        columns = zip(self.demands, self.cores, self.issued, self.retired, strict=True)
+        for index, (demand, cores, issued, retired) in enumerate(columns):
+            yield Spans(index, 1, demand, len(cores), retired - issued)
+
+    @cached_property
+    def host_cycles(self) -> int:
+        """Device cycles in which a host was dispatching, of all hosts together."""
+        if self.stretches:
+            return sum(stretch.host_cycles for stretch in self.stretches)
+        return sum(self.dispatch_cycles)
+
+    def elapsed(self) -> Sequence[int]:
+        """For each moment the cycles since the last retirement; they add up to `cycles`."""
+        order: Sequence[int] = range(len(self))
+        if not self.in_order:
+            order = sorted(order, key=lambda i: self.retired[i])
+        found, now = [0] * len(self), 0
+        for index in order:
+            found[index] = self.retired[index] - now
+            now = self.retired[index]
+        return found
 
     def seconds(self, cycles: int) -> float:
         return cycles / self.clock_hz

@@ -404,7 +404,7 @@ def test_blocked_runs_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def blocked(*_: object) -> None:
         raise engine.BlockedError("1 moments can never run: a: waits for b")
 
-    monkeypatch.setattr(engine, "run", blocked)
+    monkeypatch.setattr(engine, "run_folded", blocked)
     assert "can never run" in bad("run", "bert-base", *A100)
 
 
@@ -414,7 +414,7 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine, "run", interrupted)
+    monkeypatch.setattr(engine, "run_folded", interrupted)
     result = moments("run", "bert-base", *A100)
     assert result.exit_code == 130
     assert "Traceback" not in result.stderr
@@ -426,7 +426,7 @@ def test_faults_of_ours_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) ->
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(engine, "run", broken)
+    monkeypatch.setattr(engine, "run_folded", broken)
     with pytest.raises(ZeroDivisionError):
         moments("run", "bert-base", *A100)
 

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from hardware_profiles import load_profile
-from hardware_profiles.schema import Profile
-from hardware_profiles.variants import with_cores, with_one_socket
+from hardware_profiles.calibrations import shipped
+from hardware_profiles.variants import with_cores
 from simulator import simulate
-from simulator.compare import Comparison, Predicted, compare_file, statistics, table
-from simulator.forward_calibration import ForwardScales
-from simulator.forward_groups import ON_GPU
+from simulator.compare import Comparison, Predicted, compare_file, followed_table, statistics, table
 from simulator.predict import Predictor, Skip
 from simulator.protocol import best_runtime
 from simulator.runtime import load_runtime
 from tests.test_cases import FORWARD_HEADER, MATMUL, OPERATOR_HEADER, PREFILL, written
 from workloads import InputError, compile_forward, load_model
-
-
-@pytest.fixture(autouse=True)
-def no_scales(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was fitted to whole passes changes with each fit; these tests are of all else."""
-    monkeypatch.setattr("simulator.predict.forward_scales", lambda *_: None)
 
 
 def test_statistics_by_hand() -> None:
@@ -96,11 +90,11 @@ def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
     assert result["n"] == 1
     assert len(result["skipped"]) == 4
     assert set(result) == {
-        "n", "skipped", "notes", "mape", "median_ape", "p90_ape", "bias", "groups", "followed",
-        "cases",
+        "n", "mode", "skipped", "notes", "mape", "median_ape", "p90_ape", "bias", "groups",
+        "followed", "cases",
     }  # fmt: skip
     assert set(result["cases"][0]) == {
-        "case_id", "predicted_us", "measured_us", "error", "fitted"
+        "case_id", "predicted_us", "measured_us", "error", "mode", "fitted"
     }  # fmt: skip
 
 
@@ -137,50 +131,6 @@ def test_groups_cover_each_case_in_each_way(tmp_path: Path) -> None:
         ("nvidia-h100-sxm5-80gb", "matmul", 1),
     ]
     assert table(comparison).row_count == 6
-
-
-def test_a_case_that_was_fitted_on_tests_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    slower = ForwardScales(fixed=9.0, fitted_on=("f1",), source="set for a test")
-    modes: list[str] = []
-
-    def scales(runtime: str, profile: Profile, devices: int, mode: str) -> ForwardScales | None:
-        assert (runtime, profile.name, devices) == ("tensorrt", "nvidia-t4", 1)
-        modes.append(mode)
-        return slower if mode == "calibrated" else None
-
-    monkeypatch.setattr("simulator.predict.forward_scales", scales)
-    path = written(tmp_path, FORWARD_HEADER + PREFILL + PREFILL.replace("f1,", "f2,"))
-    comparison = compare_file(path)
-    assert [(p.case.case_id, p.fitted) for p in comparison.cases] == [("f1", True), ("f2", False)]
-    assert comparison.statistics.n == 1
-    assert [(name, s.n) for name, s in comparison.followed()] == [(ON_GPU, 1)]
-    zero_shot = compare_file(path, mode="zero-shot")
-    assert zero_shot.statistics.n == 2
-    assert set(modes) == {"calibrated", "zero-shot"}
-    assert zero_shot.cases[0].predicted_us < comparison.cases[0].predicted_us
-
-
-def test_a_request_that_uses_one_socket_has_half_of_the_machine(tmp_path: Path) -> None:
-    row = PREFILL.replace("nvidia-t4", "intel-xeon-platinum-8380-2s").replace("fp16", "int8")
-    row = row.replace("tensorrt", "openvino")
-    said = "machine has two sockets, a request uses one"
-    found = compare_file(
-        written(tmp_path, FORWARD_HEADER + row.replace("somebody,", f'somebody,"{said}"'))
-    ).cases[0]
-    program = compile_forward(load_model("bert-base"), batch=2, prompt=128, dtype="int8")
-    socket = with_one_socket(load_profile("intel-xeon-platinum-8380-2s"))
-    run = simulate(program, socket, "openvino")
-    assert found.predicted_us == pytest.approx(run.latency_s * 1e6)
-
-
-def test_flash_attention_of_whisper_is_a_runtime_of_its_own(tmp_path: Path) -> None:
-    row = PREFILL.replace("tensorrt", "whisper.cpp")
-    row = row.replace("somebody,", "somebody,flash_attention=1; threads=1")
-    comparison = compare_file(written(tmp_path, FORWARD_HEADER + row))
-    name = "whisper.cpp-flash_attention"
-    assert comparison.decisions() == [(f"with flash_attention=1: predicted with {name}", 1)]
 
 
 def test_a_workload_table_beside_the_cases_wins(tmp_path: Path) -> None:
@@ -324,3 +274,42 @@ def test_what_a_pass_means_with_an_encoder_or_a_memory(
     program = compile_forward(load_model(row.split(",")[0]), dtype="fp16", **request_)
     run = simulate(program, load_profile("nvidia-t4"))
     assert case.predicted_us == pytest.approx(run.latency_s * 1e6)
+
+
+def test_cases_that_were_fitted_are_in_no_statistics(tmp_path: Path) -> None:
+    shown = [Predicted(None, 1.0, fitted=True)]  # type: ignore[arg-type]
+    assert Comparison(shown, []).tested == []
+    entry = next(iter(shipped()["nvidia-a100-sxm4-80gb"].calibration.values()))
+    rows = MATMUL.replace("a1,", f"{entry.fitted[0]},") + MATMUL
+    path = written(tmp_path, OPERATOR_HEADER + rows)
+    calibrated = compare_file(path).as_json()
+    assert [c["fitted"] for c in calibrated["cases"]] == [True, False]
+    assert calibrated["n"] == calibrated["groups"][0]["n"] == 1
+    zero_shot = compare_file(path, mode="zero-shot").as_json()
+    assert [c["fitted"] for c in zero_shot["cases"]] == [False, False]
+    assert {c["mode"] for c in zero_shot["cases"]} == {zero_shot["mode"]} == {"zero-shot"}
+    assert zero_shot["n"] == 2
+    errors = [result["cases"][1]["error"] for result in (calibrated, zero_shot)]
+    assert errors[0] != errors[1]
+
+
+def test_groups_that_accuracy_is_followed_by(tmp_path: Path) -> None:
+    rows = [
+        MATMUL.replace("5.5,1.0", "5.5,1.2"),
+        MATMUL.replace("a1,", "a2,").replace("bf16", "fp8").replace("a100-sxm4", "h100-sxm5"),
+        MATMUL.replace("a1,", "a3,").replace("a100-sxm4-80gb", "t4").replace("bf16", "fp16"),
+        MATMUL.replace("a1,", "a4,").replace("kernel", "pytorch-eager").replace("bf16", "fp32"),
+        "a5,nvidia-t4,1,pytorch-eager,add,fp32,,,,,,,,,,,100,,9.9,1.0,1,somebody,\n",
+    ]
+    comparison = compare_file(written(tmp_path, OPERATOR_HEADER + "".join(rows)))
+    found = {name: (s.n, spread) for name, s, spread in comparison.followed()}
+    assert found == {
+        "BF16/FP16 GEMM on A100, H100, L40S": (1, pytest.approx(0.2)),
+        "FP8 GEMM": (1, None),
+        "FP32 GEMM, norms, softmax, elementwise (eager)": (2, None),
+    }
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(followed_table(comparison))
+    text = console.export_text()
+    assert "FP8 GEMM" in text
+    assert "20.0" in text

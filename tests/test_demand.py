@@ -28,7 +28,7 @@ from workloads.op_counts import activation, add, attention, linear, matmul, soft
 def kernel(**more: object) -> KernelClass:
     table = {
         "latency": "0 s", "arithmetic": 1.0, "bandwidth": 1.0, "vector": 1.0, "special": 1.0,
-        "overlap_exponent": 1000.0, "source": "made up for a test",
+        "overlap_exponent": 1000.0, "operands": 10.0, "source": "made up for a test",
     }  # fmt: skip
     return KernelClass.model_validate(table | more)
 
@@ -80,13 +80,14 @@ def test_memory_is_a_flow_with_a_cap() -> None:
 
 
 def test_depth_is_waited_for_until_k_is_split() -> None:
-    # K = 1000 at 10 ns: 10 us = 14,100 cycles, less the few cycles of arithmetic
-    deep = gpu(depth="10 ns", split_depth=4096)
-    demand = demand_of(product(1, 1, 1000), Traffic((0, 0)), deep)
-    assert demand.arithmetic_cycles(108) + demand.serial_cycles == pytest.approx(14100, abs=1)
-    split = gpu(depth="10 ns", split_depth=100)
-    demand = demand_of(product(1, 1, 1000), Traffic((0, 0)), split)
-    assert demand.arithmetic_cycles(108) + demand.serial_cycles == pytest.approx(1410, abs=1)
+    # one row and column, K = 1000 is padded to 1,024 steps of 10 ns: 10.24 us = 14,438 cycles
+    vast = {"depth": "10 ns", "reduction": "1 s"}
+    deep = demand_of(product(2, 1, 1000), Traffic((0, 0)), gpu(**vast))
+    assert deep.arithmetic_cycles(108) + deep.serial_cycles == pytest.approx(14438, abs=1)
+    # 15 blocks of 64 and one of 40 elements: 640 ns = 902 cycles, and little traffic of the sums
+    split = demand_of(product(2, 1, 1000), Traffic((0, 0)), gpu(depth="10 ns"))
+    cycles = split.arithmetic_cycles(108) + split.serial_cycles
+    assert cycles == pytest.approx(128 * 10e-9 * 1.41e9, rel=0.01)
 
 
 def test_overlap_is_what_a_smooth_maximum_adds() -> None:
@@ -117,10 +118,12 @@ def test_attended_share(shape: AttentionShape, share: float) -> None:
     assert attended_share(shape, 128) == pytest.approx(share)
 
 
-def test_attention_prefill_comes_in_tiles() -> None:
-    shape = AttentionShape(2, 12, 12, 64, 300, 300, False)
+def test_attention_prefill_is_padded_to_tiles() -> None:
+    # 20 queries and 64 keys cost one tile of 64 x 64: 2 x 64 x 64 MACs a key at 1,024 a cycle, on
+    # 108 SMs one tile each: 8 cycles a key
+    shape = AttentionShape(9, 12, 12, 64, 20, 64, False)
     demand = demand_of(attention("a", shape, "fp16"), Traffic((0, 0)), gpu())
-    assert demand.units == 2 * 12 * 3  # 300 queries are three tiles of 128
+    assert demand.arithmetic_cycles(108) == 64 * 8
 
 
 def test_wider_types_stand_in_for_missing_ones() -> None:
@@ -187,21 +190,47 @@ def test_small_loops_stay_on_one_thread_and_large_ones_fork() -> None:
     assert (large.cores, large.unit_cycles, dict(large.serial)) == (2, 50, {"fork_join": 9})
 
 
-def test_one_thread_does_the_serial_share_and_every_thread_takes_time_to_start() -> None:
-    moment = add("s", "attention", elements=100, dtype="fp32")
-    library = {"serial_share": 0.5, "fork_join": "9 ns", "fork_join_per_thread": "3 ns"}
-    demand = demand_of(moment, Traffic((0,)), cpu(library))
-    # 100 cycles of one thread, of which 50 stay with it and 50 are divided by two; 9 + 2 x 3 ns
-    assert demand.unit_cycles == 75
-    assert dict(demand.serial)["fork_join"] == 15
-
-
-def test_fresh_outputs_fault_their_pages_in() -> None:
-    library = {"fresh_output": "8 KiB", "page_fault": "5 ns"}
+@pytest.mark.parametrize(
+    ("threads", "page_fault", "cycles"),
+    [
+        (1, "20 us", 40_000),  # 8192 bytes are two pages of 20,000 cycles of 1 GHz
+        (2, "20 us", 20_000),  # each thread takes the fault of the page that it writes
+        (2, "6 us", 8_192),  # 12,000 / 2, but 8192 bytes are cleared at 1 byte a cycle
+        (2, "5 ns", 10),  # clearing is part of the fault: no more than one thread takes
+    ],
+)
+def test_fresh_outputs_fault_their_pages_in(threads: int, page_fault: str, cycles: int) -> None:
+    parallel = 1 if threads > 1 else 10_000
+    library = {
+        "fresh_output": "8 KiB", "page_fault": page_fault, "parallel_elements": parallel
+    }  # fmt: skip
     demand = demand_of(
         add("s", "attention", elements=2048, dtype="fp32"), Traffic((0,)), cpu(library)
     )
-    assert dict(demand.serial)["page_faults"] == 10  # 8192 bytes are two pages
+    assert demand.cores == threads
+    assert dict(demand.serial)["page_faults"] == cycles
+
+
+def test_a_matrix_read_again_comes_from_the_cache_that_keeps_it() -> None:
+    # 3 vectors: 80 bytes from memory for the first, 2 x 80 from a cache of 2 bytes per cycle and
+    # core (one thread: 80 cycles); the 4 rows lose 7 ns each, but once
+    library = {"gemv_rows": 3, "gemv_row": "7 ns", "gemv_threads": 1}
+    on = cpu(library)
+    cache = on.profile.memory["dram"].model_copy(
+        update={
+            "capacity_bytes": 4096,
+            "bandwidth_bytes_per_s": 4 * on.clock_hz,
+            "bandwidth_per_core_bytes_per_s": 2 * on.clock_hz,
+        }
+    )
+    machine = on.profile.model_copy(update={"memory": {"l2": cache, **on.profile.memory}})
+    with_cache = Context(machine, on.runtime, hierarchy(machine))
+    demand = demand_of(product(3, 4, 5, "fp32"), Traffic((0, 80)), with_cache)
+    assert demand.memory_bytes == 80
+    # the smooth maximum of 40 cycles of arithmetic and 160 of memory, p = 4, is 160.2
+    waited = max(demand.unit_cycles, 80) + demand.serial_cycles
+    assert demand.unit_cycles < 80
+    assert waited == pytest.approx(160 + 4 * 7, abs=3)
 
 
 def test_special_functions_and_steps_of_a_library() -> None:

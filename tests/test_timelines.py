@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from simulator.demand import Demand
 from simulator.engine import BlockedError, Plan, run
+from simulator.scheduling import priorities, queued
 from simulator.sharing import RATE_ONE, share_rate
 from simulator.trace import Trace
 
@@ -227,3 +228,65 @@ def test_a_launch_takes_its_time_while_the_host_goes_on() -> None:
     assert trace.dispatched == [10, 13]
     assert [s[:2] for s in spans(trace)] == [(10, 12), (13, 15)]
     assert [trace.dispatch_span(i) for i in (0, 1)] == [(0, 3), (3, 6)]
+
+
+def ordered(policy: str, graph: Graph, demands: list[Demand]) -> Trace:
+    plan = replace(TEACHING, priority=priorities(policy, graph.successors, demands, TEACHING))
+    return run(graph, demands, plan)
+
+
+def test_longest_first_leaves_the_short_ones_to_fill_the_end() -> None:
+    graph, demands = Graph(((), (), ())), [work(2), work(3), work(5)]
+    # graph order: m0 0-2, m1 0-3, m2 2-7
+    assert ordered("graph-order", graph, demands).retired == [2, 3, 7]
+    # core 0: m2 0-5; core 1: m1 0-3, m0 3-5
+    assert ordered("longest-first", graph, demands).retired == [5, 3, 5]
+
+
+def test_the_critical_path_goes_before_a_longer_moment() -> None:
+    graph, demands = Graph(((), (), (), (2,))), [work(4), work(4), work(3), work(6)]
+    # m2 is the shortest, but m3 waits for it: 9 cycles to the end, against 4
+    trace = ordered("critical-path", graph, demands)
+    # core 0: m2 0-3, m3 3-9; core 1: m0 0-4, m1 4-8
+    assert trace.retired == [4, 8, 3, 9]
+    # longest first: m0 0-4, m1 0-4, m2 4-7, m3 7-13
+    assert ordered("longest-first", graph, demands).retired == [4, 4, 7, 13]
+
+
+def test_equal_priorities_go_in_graph_order() -> None:
+    trace = ordered("longest-first", Graph(((), (), ())), [work(3), work(3), work(3)])
+    assert trace.retired == [3, 3, 6]
+
+
+def test_a_moment_that_is_not_dispatched_does_not_hold_up_one_that_is() -> None:
+    plan = Plan(1, 10**9, RATE_ONE, policy="dataflow", host="asynchronous", host_clock_hz=10**9)
+    demands = [work(2, dispatch_cycles=1), work(9, dispatch_cycles=5)]
+    trace = run(Graph(((), ())), demands, replace(plan, priority=[1, 0]))
+    # dispatched at 1 and 6: m1 would go first, but m0 is there
+    assert [s[:2] for s in spans(trace)] == [(1, 3), (6, 15)]
+
+
+def test_of_dispatched_moments_the_first_by_priority_goes_on() -> None:
+    plan = Plan(1, 10**9, RATE_ONE, policy="dataflow", host="asynchronous", host_clock_hz=10**9)
+    demands = [work(9, dispatch_cycles=1)] * 3
+    trace = run(Graph(((), (), ())), demands, replace(plan, priority=[2, 1, 0]))
+    # dispatched at 1, 2 and 3; at 10 both others are there, and m2 is before m1
+    assert trace.issued == [1, 19, 10]
+
+
+def test_two_queues_take_two_moments_at_a_time_in_order() -> None:
+    # four heads and a join, each on one of three cores: two queues leave the third idle
+    edges: tuple[tuple[int, ...], ...] = ((), (), (), (), (0, 1, 2, 3))
+    demands = [work(4), work(2), work(3), work(2), work(1)]
+    lanes = Graph(tuple(queued(edges, [4, 2, 3, 2, 1], 2)))
+    # where it could start first: m0 and m1 at once, m2 at 2 after m1, m3 at 4 after m0;
+    # the join could start at 6 in both and follows its last predecessor, m3
+    assert lanes.predecessors == ((), (), (1,), (0,), (0, 1, 2, 3))
+    trace = run(lanes, demands, replace(TEACHING, core_count=3))
+    # first: m0 0-4, m3 4-6, m4 6-7; second: m1 0-2, m2 2-5
+    assert [s[:2] for s in spans(trace)] == [(0, 4), (0, 2), (2, 5), (4, 6), (6, 7)]
+
+
+def test_in_order_takes_one_moment_at_a_time() -> None:
+    trace = run(Graph(((), (), ())), [work(2), work(3), work(5)], STREAM)
+    assert trace.retired == [2, 5, 10]

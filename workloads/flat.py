@@ -15,22 +15,44 @@ class FlatProgram:
     """The moments of a program in graph order, as plain lists; a number is a position in them.
 
     An edge always goes from a smaller to a greater number, and no edge is given twice. `moments`
-    holds the same object for each repetition of a segment. The lists are for reading only.
+    holds the same object for each repetition of a segment. The lists are for reading only. They
+    are written when they are first asked for: a long generation has millions of moments.
     """
 
     program: Program
-    instances: list[Instance]
-    moments: list[Moment]
-    predecessor_count: list[int]
-    successors: list[tuple[int, ...]]
 
     def __len__(self) -> int:
-        return len(self.moments)
+        return self.program.moment_count
+
+    @cached_property
+    def instances(self) -> list[Instance]:
+        """Every instance of every segment, in graph order."""
+        return list(self.program.instances())
+
+    @cached_property
+    def moments(self) -> list[Moment]:
+        """Every moment."""
+        return [m for p in self.program.passes for r in p.repeats
+                for m in r.segment.moments * r.count]  # fmt: skip
+
+    @property
+    def predecessor_count(self) -> list[int]:
+        """How many moments each one waits for."""
+        return self._edges[0]
+
+    @property
+    def successors(self) -> list[tuple[int, ...]]:
+        """The numbers of those that wait for each moment."""
+        return self._edges[1]
+
+    @cached_property
+    def _edges(self) -> tuple[list[int], list[tuple[int, ...]]]:
+        return _edges(self.instances)
 
     @cached_property
     def predecessors(self) -> list[tuple[int, ...]]:
         """The numbers that each moment waits for, ascending."""
-        found: list[list[int]] = [[] for _ in self.moments]
+        found: list[list[int]] = [[] for _ in self.successors]
         for number, following in enumerate(self.successors):
             for consumer in following:
                 found[consumer].append(number)
@@ -80,23 +102,24 @@ def _templates(segments: Iterable[Segment]) -> dict[int, _Template]:
 
 
 def flatten(program: Program) -> FlatProgram:
-    """Write a program out.
+    """A program written out.
 
     Inside an instance the edges are those of its segment. Between instances a moment that
     reads an activation or input from outside follows the latest moment before its instance that
     wrote that name; one that nobody wrote comes from outside the program and is waited for by
     nothing.
     """
-    instances = list(program.instances())
-    templates = _templates(r.segment for p in program.passes for r in p.repeats)
-    moments: list[Moment] = []
+    return FlatProgram(program)
+
+
+def _edges(instances: list[Instance]) -> tuple[list[int], list[tuple[int, ...]]]:
+    templates = _templates(instance.segment for instance in instances)
     counts: list[int] = []
     successors: list[tuple[int, ...]] = []
     writer: dict[tuple[str, str], int] = {}
     for instance in instances:
         first = instance.first
         template = templates[id(instance.segment)]
-        moments += instance.segment.moments
         counts += template.predecessor_count
         successors += [
             tuple([first + consumer for consumer in following]) for following in template.successors
@@ -112,4 +135,4 @@ def flatten(program: Program) -> FlatProgram:
             counts[consumer] += 1
         for name, position in template.exports:
             writer[part, name] = first + position
-    return FlatProgram(program, instances, moments, counts, successors)
+    return counts, successors

@@ -9,14 +9,18 @@ from typing import Annotated
 
 import typer
 
+from simulator.cli.calibrate import calibrate
 from simulator.cli.compare import compare
 from simulator.cli.complexity import complexity
+from simulator.cli.diff import diff
 from simulator.cli.errors import OneLineErrors
+from simulator.cli.explain import explain
 from simulator.cli.import_model import import_command
 from simulator.cli.lint import lint_command
 from simulator.cli.listing import list_command
 from simulator.cli.run import run
 from simulator.cli.show import show_command
+from simulator.cli.study import plot_command, search_command, study_command
 
 app = typer.Typer(
     name="moments",
@@ -33,7 +37,13 @@ app.command("import")(import_command)
 app.command("show")(show_command)
 app.command("lint")(lint_command)
 app.command()(compare)
+app.command()(calibrate)
 app.command()(complexity)
+app.command("study")(study_command)
+app.command("plot")(plot_command)
+app.command("search")(search_command)
+app.command()(explain)
+app.command()(diff)
 
 
 def _print_version(wanted: bool) -> None:

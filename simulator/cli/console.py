@@ -50,8 +50,11 @@ def note(lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr while it is a terminal: call what is given with items done and in all."""
+def progress_bar(what: str, every: int = 100) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr while it is a terminal: call what is given with items done and in all.
+
+    It moves `every` so many items.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -62,7 +65,7 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task(what, total=None)
 
         def update(done: int, total: int) -> None:
-            if done == total or done % 100 == 0:
+            if done == total or done % every == 0:
                 bar.update(task, completed=done, total=total)
 
         yield update

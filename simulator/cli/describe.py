@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hardware_profiles.efficiency import efficiency_of
+from hardware_profiles.efficiency import usual_efficiency
 from hardware_profiles.energy import energy_of
-from hardware_profiles.schema import KernelName, Profile
+from hardware_profiles.schema import KernelClass, KernelName, Profile
 from simulator.look import amount_text
 from simulator.runtime import Runtime
 from workloads.compile import compile_forward
@@ -115,8 +115,9 @@ def _efficiency(profile: Profile) -> dict[str, Any]:
     """By class of kernels; those that the profile leaves to its kind of machine too."""
     found = {}
     for name in get_args(KernelName):
-        entry = efficiency_of(profile, name).model_dump(mode="json", by_alias=True)
-        if name not in profile.efficiency:
+        kernel = usual_efficiency(profile, name, "fp16")
+        entry = kernel.model_dump(mode="json", by_alias=True, include=set(KernelClass.model_fields))
+        if name not in profile.efficiency and profile.kind == "cpu":
             entry["source"] = f"as any {profile.kind}: {entry['source']}"
         found[name] = entry
     return found

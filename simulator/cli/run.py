@@ -149,6 +149,16 @@ def run(
     sequence_parallel: Annotated[
         bool, typer.Option("--sequence-parallel", help="Tensor ranks share norms by rows")
     ] = False,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Order of ready moments: in-order, graph-order, critical-path, longest-first, "
+            "streams:N, best-split  [as the runtime]"
+        ),
+    ] = None,
+    cores_per_moment: Annotated[
+        int | None, typer.Option(help="Moments side by side, on at most so many cores each")
+    ] = None,
     gantt: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw a chart (.png, .svg, .pdf)")
     ] = None,
@@ -193,6 +203,9 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME=SIZE", help="Size of an open axis of an .onnx file; repeat it"),
     ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Simulate alike layers and steps once")
+    ] = True,
 ) -> None:
     """Predict one run of a WORKLOAD on some HARDWARE."""
     outputs = _Outputs(gantt, trace, json, csv)
@@ -231,6 +244,9 @@ def run(
         micro_batches=micro_batches,
         sequence_parallel=sequence_parallel,
         dims=sizes(dim) if dim else None,
+        policy=policy,
+        cores_per_moment=cores_per_moment,
+        fold=fold,
         sample=sample,  # type: ignore[arg-type] # checked with the rest
         beams=beams,
         chunk=chunk,

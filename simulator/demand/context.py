@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hardware_profiles.efficiency import efficiency_of
+from hardware_profiles.efficiency import usual_efficiency
 from workloads.moment import AttentionShape
 
 if TYPE_CHECKING:
@@ -69,7 +69,11 @@ class Context:
         return self.profile.memory["dram"].bandwidth_bytes_per_s / self.clock_hz
 
     def efficiency(self, moment: Moment) -> KernelClass:
-        return efficiency_of(self.profile, kernel_class(moment, self.profile))
+        return usual_efficiency(self.profile, kernel_class(moment, self.profile), moment.dtype)
+
+    def has_matrix(self, moment: Moment) -> bool:
+        """Whether the matrix unit computes a moment's products."""
+        return has_matrix_unit(moment.dtype, self.profile)
 
     def cycles(self, seconds: float) -> int:
         """Core-clock cycles, rounded up."""

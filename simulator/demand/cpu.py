@@ -40,6 +40,9 @@ class _Loop:
     packing_cycles: float = 0.0
     row_cycles: float = 0.0
     passes: int = 1
+    again_bytes: int = 0
+    again_times: int = 0
+    """What is read again at once, and how often: it is found where so many bytes stay."""
 
 
 def cpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
@@ -56,9 +59,11 @@ def cpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
         serial = library.serial_share
         arithmetic *= serial + (1 - serial) / (loop.threads * library.parallel)
     rate = _dram_rate(context, loop.threads) * context.efficiency(moment).bandwidth
-    dram = traffic.dram_bytes * loop.passes
+    again = _traffic_of(loop.again_bytes, loop.again_times, context)
+    dram = traffic.dram_bytes * loop.passes + again.dram_bytes
     memory = dram / rate
     cached = _cache_cycles(traffic, context, loop.threads) * loop.passes
+    cached += _cache_cycles(again, context, loop.threads)
     unit_cycles = ceil(arithmetic)
     smooth = smooth_maximum(arithmetic, memory + cached, loop.exponent)
     body = max(unit_cycles, memory)
@@ -67,7 +72,7 @@ def cpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
         "memory": ceil(max(0.0, cached - body) + loop.row_cycles),
         "overlap": overlap,
         "packing": ceil(loop.packing_cycles / clock_share),
-        "page_faults": _page_fault_cycles(moment, context, library),
+        "page_faults": _page_fault_cycles(moment, context, library, loop.threads),
         "fork_join": _fork_join_cycles(loop.threads, context, library),
     }
     return Demand(
@@ -103,6 +108,7 @@ def _loop(moment: Moment, context: Context, library: LibraryTable) -> _Loop:
     if isinstance(shape, AttentionShape):
         share = attended_share(shape, _BLOCK_ROWS) if library.skips_masked else 1.0
         cycles = arithmetic_core_cycles(moment, context, kernel, share=share, special=special)
+        cycles += moment.parts * context.cycles(kernel.unit_s)
         return _Loop(min(threads, moment.parts), cycles, kernel.overlap_exponent)
     if not isinstance(shape, MatmulShape) and _elements(moment) < library.parallel_elements:
         threads = 1
@@ -125,23 +131,26 @@ def _packing_cycles(
     if not library.pack_cycles_per_weight:
         return 0.0
     copied = weights * DTYPE_BITS[moment.dtype] // 8
-    level = context.levels.level(copied)
-    by_level = tuple(copied if i == level else 0 for i in range(len(context.levels.names)))
-    if level < len(by_level) - 1:
-        write = _cache_cycles(Traffic(by_level), context, 1)
-    else:
-        write = copied / _dram_rate(context, 1)
+    traffic = _traffic_of(copied, 1, context)
+    write = _cache_cycles(traffic, context, 1) + traffic.dram_bytes / _dram_rate(context, 1)
     return float((weights * library.pack_cycles_per_weight + write) / threads**0.25)
 
 
 def _matrix_vector(
     moment: Moment, shape: MatmulShape, context: Context, library: LibraryTable, threads: int
 ) -> _Loop:
-    """m products of the whole matrix with one vector each: every row starts its stream anew."""
+    """m products of the whole matrix with one vector each: every row starts its stream anew.
+
+    The matrix comes from where it was for the first vector, then from the level that keeps it; from
+    a cache, rows start without loss.
+    """
     threads = min(threads, library.gemv_threads or threads)
     cycles = arithmetic_core_cycles(moment, context, context.efficiency(moment))
-    rows = shape.m * shape.n * context.cycles(library.gemv_row_s) / threads
-    return _Loop(threads, cycles, 4.0, row_cycles=rows, passes=shape.m)
+    matrix = sum(tensor.bytes for tensor in moment.reads if tensor.role == "weight")
+    cached = context.levels.level(matrix) < len(context.levels.names) - 1
+    streams = shape.n * (1 if cached else shape.m)
+    rows = streams * context.cycles(library.gemv_row_s) / threads
+    return _Loop(threads, cycles, 4.0, row_cycles=rows, again_bytes=matrix, again_times=shape.m - 1)
 
 
 def _dot_product(
@@ -176,9 +185,25 @@ def _cache_cycles(traffic: Traffic, context: Context, threads: int) -> float:
     return cycles
 
 
-def _page_fault_cycles(moment: Moment, context: Context, library: LibraryTable) -> int:
-    """Fresh outputs above the allocator's limit are new pages from the system, every time."""
+def _traffic_of(size: int, times: int, context: Context) -> Traffic:
+    """`size` bytes moved `times` times at the nearest level that holds so many."""
+    level = context.levels.level(size)
+    return Traffic(
+        tuple(size * times if i == level else 0 for i in range(len(context.levels.names)))
+    )
+
+
+def _page_fault_cycles(
+    moment: Moment, context: Context, library: LibraryTable, threads: int
+) -> int:
+    """Fresh outputs above the allocator's limit are new pages from the system, every time.
+
+    Each thread takes the faults of the part that it writes, so they shrink with the threads, but
+    to no less than what it takes to clear the pages: to write all bytes to memory once more.
+    """
     if library.fresh_output_bytes is None:
         return 0
     fresh = sum(t.bytes for t in moment.writes if t.bytes >= library.fresh_output_bytes)
-    return context.cycles(fresh / _PAGE_BYTES * library.page_fault_s)
+    alone = context.cycles(fresh / _PAGE_BYTES * library.page_fault_s)
+    cleared = ceil(fresh / _dram_rate(context, threads))
+    return max(-(-alone // threads), min(alone, cleared))

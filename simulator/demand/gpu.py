@@ -1,20 +1,16 @@
-"""Demand of a moment on a GPU: one kernel with the whole device, fixed latency, smooth roofline."""
+"""Demand of a moment on a GPU: one kernel with the whole device."""
 
 from __future__ import annotations
 
-from math import ceil, exp
+from math import ceil
 from typing import TYPE_CHECKING
 
+from simulator.demand.flash import Attention, decode_times, prefill_times
+from simulator.demand.gemm import Product, Times, product_times
+from simulator.demand.rows import ROW_READS, ROWS_PER_CORE, Rows, row_times
 from simulator.demand.types import Cause, Demand
-from simulator.demand.work import (
-    arithmetic_core_cycles,
-    attended_share,
-    depth_seconds,
-    fused_attention_core_cycles,
-    smooth_maximum,
-)
 from simulator.sharing import RATE_ONE
-from workloads.moment import DTYPE_BITS, AttentionShape, MatmulShape, Moment
+from workloads.moment import DTYPE_BITS, AttentionShape, MatmulShape, Moment, RowShape
 
 if TYPE_CHECKING:
     from hardware_profiles.schema import KernelClass
@@ -22,42 +18,31 @@ if TYPE_CHECKING:
     from simulator.memory import Traffic
     from simulator.runtime import LibraryTable
 
-QUERY_TILE_ROWS = 128
-"""Queries that one work unit of a fused attention kernel handles (FlashAttention 2 and 3)."""
-
-DIAGONAL_ROWS = 256
-"""Effective size of the blocks on the diagonal of causal attention, computed whole."""
+Work = Product | Attention | Rows
+_ROUNDING = 1e-9
+"""Relative error of a sum of seconds, which must not become one cycle more."""
 
 
 def gpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     """What one kernel asks of the device.
 
-    Not modelled: clusters, choice among tile shapes, kernels that run side by side, power.
+    Not modelled: clusters of cores, kernels that run side by side.
     """
     kernel = context.efficiency(moment)
     library = context.runtime.library
-    units, core_cycles = _work(moment, context, kernel)
-    unit_cycles = ceil(core_cycles / units)
-    arithmetic = ceil(units / context.cores) * unit_cycles
-
-    rate = context.dram_bytes_per_cycle * kernel.bandwidth
     steps = 1 if library is None else library.steps.get(moment.kind, 1)
     dequantized = _dequantized_bytes(moment, library)
     dram = traffic.dram_bytes * steps + dequantized
-    memory = dram / rate
-    depth = depth_seconds(moment, kernel) * context.clock_hz
-    moved = memory + steps * _cache_cycles(traffic, context) / kernel.cache
-    moved += _ramp_cycles(moved, kernel.ramp_s * context.clock_hz)
-    body = max(arithmetic, memory)
-    waits = max(0.0, max(moved, depth) - body)
-    smooth = smooth_maximum(max(arithmetic, depth), moved, kernel.overlap_exponent)
-    overlap = ceil(smooth - body - waits)
-    kernels = steps + (1 if dequantized else 0)
+    times = kernel_times(work_of(moment, traffic, context), kernel, context.has_matrix(moment))
+    rate = context.dram_bytes_per_cycle * kernel.bandwidth
+    unit_cycles = _up(times.arithmetic_s, context)
+    body = max(unit_cycles, ceil(dram / rate))
+    overlap = max(0, _up(times.body_s, context) - body)
     fixed = context.cycles(kernel.latency_s * context.runtime.latency_scale)
-    latency = kernels * fixed + ceil(waits)
+    latency = (steps + (1 if dequantized else 0)) * fixed
     serial: tuple[tuple[Cause, int], ...] = (("latency", latency), ("overlap", overlap))
     return Demand(
-        units=units,
+        units=context.cores,
         unit_cycles=unit_cycles,
         cores=context.cores,
         memory_bytes=dram,
@@ -66,27 +51,128 @@ def gpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     )
 
 
-def _work(moment: Moment, context: Context, kernel: KernelClass) -> tuple[int, float]:
-    """Work units of a kernel and the core-cycles of all of them."""
-    shape = moment.shape
+def kernel_times(work: Work, kernel: KernelClass, matrix: bool) -> Times:
+    """Seconds of a kernel without its latency, from the formula of its kind."""
+    if isinstance(work, Product):
+        return product_times(work, kernel, matrix=matrix)
+    if isinstance(work, Attention):
+        return prefill_times(work, kernel) if work.prefill else decode_times(work, kernel)
+    return row_times(work, kernel)
+
+
+def work_of(moment: Moment, traffic: Traffic, context: Context) -> Work:
+    """A moment as the numbers of its formula, without any efficiency."""
     library = context.runtime.library
-    share, units = 1.0, context.cores
-    if isinstance(shape, AttentionShape):
-        if library is None or library.skips_masked:
-            share = attended_share(shape, DIAGONAL_ROWS)
-        core_cycles = fused_attention_core_cycles(moment, context, kernel, share=share)
-        if shape.q_len > 1:
-            units = shape.batch * shape.heads * ceil(shape.q_len / QUERY_TILE_ROWS)
-            core_cycles += units * kernel.unit_s * context.clock_hz
-        else:
-            # split-KV fills the device with few sequences, many short ones cost a start each
-            starts = shape.batch * shape.kv_heads
-            core_cycles += starts * kernel.unit_s * context.clock_hz
-    else:
-        core_cycles = arithmetic_core_cycles(moment, context, kernel)
-        if moment.kind == "matmul" and library is not None:
-            core_cycles /= library.share_of(moment.dtype) * _accumulation_gain(moment, context)
-    return units, core_cycles
+    steps = 1 if library is None else library.steps.get(moment.kind, 1)
+    dram_rate = context.profile.memory["dram"].bandwidth_bytes_per_s
+    dram_s = (traffic.dram_bytes * steps + _dequantized_bytes(moment, library)) / dram_rate
+    cached_s = steps * _cached_s(traffic, context)
+    if isinstance(moment.shape, MatmulShape) and moment.kind == "matmul":
+        return _product(moment, moment.shape, context, dram_s, cached_s)
+    if isinstance(moment.shape, AttentionShape):
+        return _attention(moment, moment.shape, context, dram_s, cached_s)
+    return _rows(moment, context, dram_s, cached_s)
+
+
+def _product(
+    moment: Moment, shape: MatmulShape, context: Context, dram_s: float, cached_s: float
+) -> Product:
+    library = context.runtime.library
+    share = 1.0
+    if library is not None:
+        share = library.share_of(moment.dtype) * _accumulation_gain(moment, context)
+    bits = DTYPE_BITS[moment.dtype]
+    written = sum(tensor.bytes for tensor in moment.writes)
+    # grouped products of a mixture of experts do no more than their counted operations
+    padded = shape.batch * shape.m * shape.n * shape.k
+    rows = shape.m if padded <= moment.counts.macs else moment.counts.macs * shape.m / padded
+    return Product(
+        batch=shape.batch,
+        m=rows,
+        n=shape.n,
+        k=shape.k,
+        operand_bytes=bits / 8,
+        cores=context.cores,
+        core_rate=context.macs_per_cycle(moment.dtype) * context.clock_hz * share,
+        core_bytes=_core_bytes(context),
+        dram_s=dram_s,
+        cached_s=cached_s,
+        write_s=written / context.profile.memory["dram"].bandwidth_bytes_per_s,
+        epilogue_s=_vector_s(moment, context) + _special_s(moment, context),
+    )
+
+
+def _attention(
+    moment: Moment, shape: AttentionShape, context: Context, dram_s: float, cached_s: float
+) -> Attention:
+    library = context.runtime.library
+    skips = library is None or library.skips_masked
+    value_dim = shape.value_dim or shape.head_dim
+    token_bytes = DTYPE_BITS[moment.dtype] / 8 * shape.batch * shape.q_len
+    token_bytes *= (shape.heads + shape.kv_heads) * shape.head_dim + shape.kv_heads * value_dim
+    kv_bytes = sum(t.bytes for t in moment.reads if t.role == "kv_cache")
+    elements = shape.batch * shape.kv_heads * shape.kv_len * (shape.head_dim + value_dim)
+    return Attention(
+        batch=shape.batch,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
+        head_dim=(shape.head_dim + value_dim) / 2,
+        queries=shape.q_len,
+        keys=shape.kv_len,
+        causal=shape.causal and skips,
+        earlier=shape.kv_len - shape.q_len,
+        span=(shape.window or 0) if skips else 0,
+        kv_bytes=kv_bytes / elements if kv_bytes else DTYPE_BITS[moment.dtype] / 8,
+        cores=context.cores,
+        core_rate=context.macs_per_cycle(moment.dtype) * context.clock_hz,
+        core_exponentials=context.special_per_cycle(moment.dtype) * context.clock_hz,
+        core_bytes=_core_bytes(context),
+        dram_s=dram_s,
+        cached_s=cached_s,
+        token_s=token_bytes / context.profile.memory["dram"].bandwidth_bytes_per_s
+        if shape.causal
+        else 0.0,
+        prefill=shape.q_len > 1,
+    )
+
+
+def _rows(moment: Moment, context: Context, dram_s: float, cached_s: float) -> Rows:
+    read = sum(tensor.bytes for tensor in moment.reads)
+    moved = read + sum(tensor.bytes for tensor in moment.writes)
+    columns = moment.shape.columns if isinstance(moment.shape, RowShape) else 0
+    inner = next(iter(context.profile.memory.values()))
+    return Rows(
+        vector_s=_vector_s(moment, context),
+        special_s=_special_s(moment, context),
+        dram_s=dram_s,
+        cached_s=cached_s,
+        read_s=(dram_s + cached_s) * read / moved if moved else 0.0,
+        rereads=ROW_READS.get(moment.kind, 1.0) - 1,
+        row_bytes=columns * DTYPE_BITS[moment.dtype] / 8,
+        rows_per_core=ROWS_PER_CORE.get(moment.kind, 1.0),
+        core_cache_bytes=inner.total_bytes / context.cores,
+    )
+
+
+def _vector_s(moment: Moment, context: Context) -> float:
+    rate = context.vector_per_cycle(moment.dtype) * context.cores * context.clock_hz
+    return moment.counts.vector_ops / rate
+
+
+def _special_s(moment: Moment, context: Context) -> float:
+    rate = context.special_per_cycle(moment.dtype) * context.cores * context.clock_hz
+    return moment.counts.special_ops / rate
+
+
+def _core_bytes(context: Context) -> float:
+    """What a core draws from the last cache (or DRAM, where there is none) when all do."""
+    levels = list(context.profile.memory.values())
+    shared = levels[-2] if len(levels) > 1 else levels[-1]
+    return shared.bandwidth_bytes_per_s / context.cores
+
+
+def _up(seconds: float, context: Context) -> int:
+    return ceil(seconds * context.clock_hz * (1 - _ROUNDING))
 
 
 def _accumulation_gain(moment: Moment, context: Context) -> float:
@@ -112,15 +198,9 @@ def _dequantized_bytes(moment: Moment, library: LibraryTable | None) -> int:
     return 2 * shape.n * shape.k * DTYPE_BITS[moment.dtype] // 8
 
 
-def _ramp_cycles(moved: float, ramp: float) -> float:
-    """What memory loses until enough bytes are in flight: nothing for no bytes, then `ramp`."""
-    return ramp * (1 - exp(-moved / ramp)) if ramp else 0.0
-
-
-def _cache_cycles(traffic: Traffic, context: Context) -> float:
-    """Cycles that the bytes found in caches take, at the bandwidth of each level."""
-    cycles = 0.0
+def _cached_s(traffic: Traffic, context: Context) -> float:
+    """Time that the bytes found in caches take, at the datasheet bandwidth of each level."""
+    seconds = 0.0
     for name, moved in zip(context.levels.names[:-1], traffic.by_level, strict=False):
-        per_cycle = context.profile.memory[name].bandwidth_bytes_per_s / context.clock_hz
-        cycles += moved / per_cycle
-    return cycles
+        seconds += moved / context.profile.memory[name].bandwidth_bytes_per_s
+    return seconds

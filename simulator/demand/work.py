@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
+from simulator.demand.broadcast import larger, smaller, where
 from workloads.moment import (
     DTYPE_BITS,
     WEIGHT_FORMAT_BYTES,
@@ -65,21 +66,6 @@ def arithmetic_core_cycles(
     return cycles
 
 
-def fused_attention_core_cycles(
-    moment: Moment, context: Context, kernel: KernelClass, *, share: float = 1.0
-) -> float:
-    """Core-cycles of fused attention: products and softmax of different tiles run side by side.
-
-    The longer of the two counts. Of the two special functions of a score only the exponential is
-    done for each: the division by the sum is left to the end, once a row.
-    """
-    counts = moment.counts
-    products = counts.macs * share / (context.macs_per_cycle(moment.dtype) * kernel.arithmetic)
-    exponentials = counts.special_ops * share / 2
-    softmax = exponentials / (context.special_per_cycle(moment.dtype) * kernel.special)
-    return max(products, softmax)
-
-
 def unpacking_core_cycles(
     weights: int, rows: int, *, cycles_per_weight: float, rows_per_unpacking: int
 ) -> float:
@@ -117,16 +103,8 @@ def dot_product_core_cycles(moment: Moment, context: Context, share: float) -> f
     return context.timed_macs(moment) / (min(width, context.macs_per_cycle(moment.dtype)) * share)
 
 
-def depth_seconds(moment: Moment, kernel: KernelClass) -> float:
-    """Time of the serial steps through K of one output tile, as far as K is not split."""
-    if not isinstance(moment.shape, MatmulShape) or not kernel.depth_s:
-        return 0.0
-    return kernel.depth_s * min(moment.shape.k, kernel.split_depth)
-
-
 def smooth_maximum(a: float, b: float, exponent: float) -> float:
-    """(a^p + b^p)^(1/p), computed without overflow."""
-    large, small = max(a, b), min(a, b)
-    if small <= 0:
-        return large
-    return large * float((1 + (small / large) ** exponent) ** (1 / exponent))
+    """(a^p + b^p)^(1/p), computed without overflow; 0 where both are."""
+    large, small = larger(a, b), smaller(a, b)
+    ratio = small / where(large > 0, large, 1.0)
+    return large * (1 + ratio**exponent) ** (1 / exponent)  # type: ignore[no-any-return]

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 from simulator.demand.types import Demand
 from simulator.engine.columns import Columns
+from simulator.engine.folded import run_folded
 from simulator.engine.places import Places
 from simulator.engine.plan import FlatGraph, Plan
 from simulator.engine.stream import Stream
 from simulator.trace import Trace
 
-__all__ = ["BlockedError", "FlatGraph", "Plan", "run"]
+__all__ = ["BlockedError", "FlatGraph", "Plan", "run", "run_folded"]
 
 
 class BlockedError(RuntimeError):

@@ -31,6 +31,7 @@ class Places:
         single = Place("device", 0, "device", plan.core_count, plan.memory_rate)
         places = plan.places or (single,)
         self._home = plan.home or [0] * len(demands)
+        self.by_rank = _ordered(plan.priority)
         orders: list[list[int]] = [[] for _ in places]
         for index, home in enumerate(self._home):
             orders[home].append(index)
@@ -87,11 +88,17 @@ class Places:
 
     def _now_ready(self, index: int, now: int) -> None:
         self.columns.ready[index] = now
-        heappush(self._places[self._home[index]].ready, index)
+        place = self._places[self._home[index]]
+        heappush(place.ready, place.ranks[index] if place.ranks else index)
 
     def wake(self, event: Event) -> None:
         now: Any = self.environment.now
         self.settle(now)
+
+
+def _ordered(keys: Sequence[int]) -> list[int]:
+    """Positions by ascending key, ties as they are; of a permutation: its inverse."""
+    return sorted(range(len(keys)), key=keys.__getitem__)
 
 
 class _Device:
@@ -132,6 +139,9 @@ class _AtPlace:
         self._memory = Pool(place.rate)
         self._memory_due = -1
         self._order = order if place.in_order else None
+        # with priorities the heap holds ranks: by rank the moment, and by moment its rank
+        self._by_rank = [] if place.in_order else machine.by_rank
+        self.ranks = _ordered(self._by_rank)
         self._next = 0
         self._core_count = place.core_count
         self._arithmetic_done: dict[int, int] = {}
@@ -143,15 +153,20 @@ class _AtPlace:
             self.device.dispatch_ahead(self._demands)
         if self.ready:
             self.free.sort()
+        by_rank, aside = self._by_rank, []
         while self.ready and self._has_room():
-            index = self.ready[0]
+            index = by_rank[self.ready[0]] if by_rank else self.ready[0]
             if self._order is not None and index != self._order[self._next]:
                 break
-            # dispatch is in graph order: no later moment is dispatched either
             if self.device.host is not None and not self._is_dispatched(index, now):
-                break
+                if not by_rank:
+                    break  # dispatch is in graph order: no later moment is dispatched either
+                aside.append(heappop(self.ready))
+                continue
             heappop(self.ready)
             self._begin(index, now)
+        for rank in aside:
+            heappush(self.ready, rank)
         if self.memory_changed:
             self.memory_changed = False
             self._await_memory(now)

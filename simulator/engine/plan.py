@@ -49,6 +49,10 @@ class Plan:
     home: Sequence[int] = ()
     """For each moment its place among `places`; none: the one device."""
 
+    priority: Sequence[int] = ()
+    """In dataflow order, for each moment a number: of the ready ones the least goes first, ties in
+    graph order, and one that is not dispatched yet holds up no other. None: graph order alone."""
+
     def rate_of(self, index: int) -> int:
         """The rate of the memory or link that moment `index` draws on."""
         return self.places[self.home[index]].rate if self.places else self.memory_rate

@@ -7,6 +7,7 @@ from workloads.transforms.loading import load_weights
 from workloads.transforms.parallel import batch_of_part, spread
 from workloads.transforms.pruning import Pruning, drop_layers, prune, prune_heads
 from workloads.transforms.quantization import Quantization, quantize
+from workloads.transforms.share import share_moments
 from workloads.transforms.shared_caches import share_caches
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "prune_heads",
     "quantize",
     "share_caches",
+    "share_moments",
     "split_heads",
     "spread",
 ]

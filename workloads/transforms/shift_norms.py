@@ -33,7 +33,7 @@ def _shift_pass(
     """One pass; `known` and `equal` let passes share what they have in common."""
     norms = [opening_norm(repeat.segment) for repeat in step.repeats]
     norms = [norm and equal.setdefault(norm, norm) for norm in norms]
-    shifted: list[Repeat] = []  # each copy, with its number
+    shifted: list[Repeat] = []  # the copies, with the number of the first
     gave = False  # whether the segment before has taken this one's opening norm
     following = [*step.repeats[1:], None]
     for i, (repeat, own, then) in enumerate(zip(step.repeats, norms, following, strict=True)):
@@ -43,7 +43,7 @@ def _shift_pass(
         after = norms[i + 1] if together else None
         inside = own if own is not None and _provides(segment, own) else None
         behind = after if after is not None and _provides(segment, after) else None
-        for copy in range(repeat.count):
+        for copy, alike in _copies(repeat.count):
             last = copy == repeat.count - 1
             taken = behind if last else inside
             usual = taken is inside and gave == (inside is not None)
@@ -52,14 +52,22 @@ def _shift_pass(
             if key not in known:
                 known[key] = _shifted(segment, name, gave, taken)
             number = None if repeat.first is None else repeat.first + copy
-            shifted.append(replace(repeat, segment=known[key], count=1, first=number))
+            shifted.append(replace(repeat, segment=known[key], count=alike, first=number))
             gave = taken is not None
     runs = [
         list(run)
         for _, run in groupby(shifted, key=lambda copy: (id(copy.segment), copy.device, copy.part))
     ]
-    repeats = tuple(replace(run[0], count=len(run)) for run in runs)
+    repeats = tuple(replace(run[0], count=sum(r.count for r in run)) for run in runs)
     return replace(step, repeats=repeats)
+
+
+def _copies(count: int) -> list[tuple[int, int]]:
+    """Copies of a segment in order, as (number of the first, how many): those between the first and
+    the last have one like themselves before and behind."""
+    if count < 3:
+        return [(copy, 1) for copy in range(count)]
+    return [(0, 1), (1, count - 2), (count - 1, 1)]
 
 
 def _name(name: str, count: int, last: bool, usual: bool) -> str:
