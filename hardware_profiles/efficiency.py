@@ -71,7 +71,7 @@ def efficiency_of(
     return generation_efficiency(profile.kind)[name]
 
 
-def usual_efficiency(profile: Profile, name: KernelName, dtype: str) -> KernelClass:
+def usual_efficiency(profile: Profile, name: KernelName, dtype: str = "fp16") -> KernelClass:
     """What kernels of any library reach: the profile's own figure, or what is expected of it.
 
     For whole passes. A calibration holds for the library that was measured, operator by operator;

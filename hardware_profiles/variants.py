@@ -14,7 +14,7 @@ from hardware_profiles.changes import (
     parse_change,
     scaled,
 )
-from hardware_profiles.efficiency import efficiency_of
+from hardware_profiles.efficiency import usual_efficiency
 from hardware_profiles.errors import ProfileError
 from hardware_profiles.keys import Leaf, get, leaf_at, put
 from hardware_profiles.schema import Clock, KernelName, MemoryLevel, Peak, Profile
@@ -141,7 +141,7 @@ def at_clock_share(profile: Profile, share: float) -> Profile:
 
 def made_changes(before: Profile, after: Profile) -> list[str]:
     """What `with_changes` made of `before`, as lines "cores.count: 108 -> 216"; not the peaks."""
-    own = {**before.efficiency, **{n: efficiency_of(before, n) for n in after.efficiency}}
+    own = {**before.efficiency, **{n: usual_efficiency(before, n) for n in after.efficiency}}
     lines = differences(before.model_copy(update={"efficiency": own}), after)
     return [line for line in lines if not line.startswith("peak.")]
 
@@ -176,7 +176,7 @@ def _with_own_efficiency(profile: Profile, change: Change, short: dict[str, str]
     path = f"{short.get(head, head)}.{rest}".split(".")
     if path[0] != "efficiency" or len(path) < 3 or path[1] not in _KERNELS:
         return profile
-    own = {name: efficiency_of(profile, name) for name in _KERNELS if name == path[1]}
+    own = {name: usual_efficiency(profile, name) for name in _KERNELS if name == path[1]}
     return profile.model_copy(update={"efficiency": {**profile.efficiency, **own}})
 
 

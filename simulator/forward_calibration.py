@@ -92,15 +92,15 @@ def calibrated(
 ) -> tuple[Profile, Runtime]:
     """Machine and runtime as `scales` say they do together, for passes in `dtype`."""
     rate = scales.rate_of(dtype)
-    return _scaled_profile(profile, scales, rate), _scaled_runtime(
+    return _scaled_profile(profile, scales, rate, dtype), _scaled_runtime(
         runtime, profile.kind, scales, rate
     )
 
 
-def _scaled_profile(profile: Profile, scales: ForwardScales, rate: float) -> Profile:
+def _scaled_profile(profile: Profile, scales: ForwardScales, rate: float, dtype: str) -> Profile:
     efficiency = {}
     for name in get_args(KernelName):
-        kernel = usual_efficiency(profile, name, "fp16")
+        kernel = usual_efficiency(profile, name, dtype)
         efficiency[name] = kernel.model_copy(
             update={
                 "arithmetic": kernel.arithmetic * rate,
@@ -112,6 +112,9 @@ def _scaled_profile(profile: Profile, scales: ForwardScales, rate: float) -> Pro
                 "depth_s": kernel.depth_s * scales.fixed,
                 "ramp_s": kernel.ramp_s * scales.fixed,
                 "unit_s": kernel.unit_s * scales.fixed,
+                "group_s": kernel.group_s * scales.fixed,
+                "start_s": kernel.start_s * scales.fixed,
+                "reduction_s": kernel.reduction_s * scales.fixed,
             }
         )
     update: dict[str, Any] = {"efficiency": efficiency}

@@ -110,14 +110,14 @@ def test_the_choice_of_cases_does_not_look_at_their_times() -> None:
     seen, _ = observations(products(100), A30)
     expected_s = stacked(seen).predicted_s(machine_that_made_them()).tolist()
     indices = chosen(seen, expected_s)
-    assert len(indices) == 24
+    assert 20 < len(indices) <= 24
     slower, _ = observations([case(i, sizes=o.case.sizes, measured_us=9e9 / (i + 1))
                               for i, o in enumerate(seen)], A30)  # fmt: skip
     assert chosen(slower, expected_s) == indices
-    # one of each stratum: sorted by what is expected, every 24th part has one
+    # and they are spread: of both the fastest and the slowest third, some
     order = sorted(range(100), key=lambda i: expected_s[i])
-    places = sorted(order.index(i) for i in indices)
-    assert all(abs(place - 100 / 24 * i) < 10 for i, place in enumerate(places))
+    places = [order.index(i) for i in indices]
+    assert min(sum(p < 33 for p in places), sum(p > 66 for p in places)) >= 4
 
 
 def test_equal_work_counts_once() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from hardware_profiles import load_profile
-from hardware_profiles.efficiency import efficiency_of
+from hardware_profiles.efficiency import usual_efficiency
 from simulator import forward_calibration, simulate
 from simulator.forward_calibration import ForwardScales, calibrated, forward_scales, machine_key
 from simulator.runtime import load_runtime
@@ -90,7 +90,7 @@ def test_scales_must_be_positive_and_have_a_source() -> None:
 def test_scales_multiply_kernels_and_dispatch_of_a_gpu() -> None:
     profile, runtime = load_profile("nvidia-t4"), load_runtime("pytorch-eager")
     machine, software = calibrated(profile, runtime, BY_HAND, "fp16")
-    before, after = efficiency_of(profile, "matmul"), efficiency_of(machine, "matmul")
+    before, after = usual_efficiency(profile, "matmul"), usual_efficiency(machine, "matmul")
     assert after.arithmetic == pytest.approx(before.arithmetic * 0.5)
     assert after.bandwidth == pytest.approx(before.bandwidth * 0.8)
     assert after.latency_s == pytest.approx(before.latency_s * 3)
@@ -149,9 +149,7 @@ def test_every_file_can_be_read_and_names_what_exists() -> None:
     from simulator.protocol import UNKNOWN_RUNTIME
     from simulator.runtime import list_runtimes
 
-    paths = sorted(forward_calibration.FOLDER.glob("*.toml"))
-    assert paths
-    for path in paths:
+    for path in sorted(forward_calibration.FOLDER.glob("*.toml")):
         assert path.stem in (*list_runtimes(), UNKNOWN_RUNTIME)
         for key, scales in forward_calibration.forward_calibrations(path.stem).items():
             machine = key.split(" without ")[-1].split(" x")[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hardware_profiles.efficiency import efficiency_of
+from hardware_profiles.efficiency import usual_efficiency
 from hardware_profiles.keys import put
 from hardware_profiles.schema import Profile
 from simulator.runtime import LibraryTable, OnDevice
@@ -87,7 +87,7 @@ def start_values(subject: Subject, free: Mapping[str, Free]) -> dict[str, float]
             value = float(getattr(library, key)) or bounds.low
         elif table == "efficiency":
             kernel, _, figure = key.partition(".")
-            value = getattr(efficiency_of(subject.profile, _SAME[kernel][-1]), figure)
+            value = getattr(usual_efficiency(subject.profile, _SAME[kernel][-1]), figure)
             if figure == "unit_s":
                 value = value or _UNIT_S
         elif table == "memory":
@@ -139,7 +139,7 @@ def _efficiency(
         figures = nested.get(f"efficiency.{kernel}")
         if figures:
             for name in names:
-                base = efficiency_of(profile, name)
+                base = usual_efficiency(profile, name)
                 tables[name] = base.model_copy(update={**figures, "source": source})
     return tables
 

@@ -86,11 +86,13 @@ def _product(
     # grouped products of a mixture of experts do no more than their counted operations
     padded = shape.batch * shape.m * shape.n * shape.k
     rows = shape.m if padded <= moment.counts.macs else moment.counts.macs * shape.m / padded
+    # zeros that are left out shorten the way through K
+    done = context.timed_macs(moment) / moment.counts.macs if moment.sparsity is not None else 1.0
     return Product(
         batch=shape.batch,
         m=rows,
         n=shape.n,
-        k=shape.k,
+        k=shape.k * done,
         operand_bytes=bits / 8,
         cores=context.cores,
         core_rate=context.macs_per_cycle(moment.dtype) * context.clock_hz * share,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, get_args
 
-from hardware_profiles.efficiency import efficiency_of
+from hardware_profiles.efficiency import usual_efficiency
 from hardware_profiles.schema import KernelName
 from simulator.demand.context import kernel_class
 
@@ -30,7 +30,7 @@ def kernels_of(profile: Profile, program: Program) -> dict[KernelName, KernelCla
             for moment in repeat.segment.moments:
                 name = kernel_class(moment, profile)
                 dtypes.setdefault(name, Counter())[moment.dtype] += repeat.count
-    return {name: efficiency_of(profile, name, _most(dtypes.get(name), program.dtype))
+    return {name: usual_efficiency(profile, name, _most(dtypes.get(name), program.dtype))
             for name in get_args(KernelName)}  # fmt: skip
 
 
