@@ -28,6 +28,9 @@ _OF_EACH_MACHINE = 12
 _FITTED_SHARE = 2 / 3
 """Part of fewer cases that a fit sees, so that some are left to judge it by."""
 
+_HELPS = 0.95
+"""Scales of a runtime are kept that bring the errors of left-out machines below this share."""
+
 _SEED = 0
 _PRIOR = {"rate": 0.5, "bandwidth": 0.25, "fixed": 0.5, "host": 0.5}
 """How far, in logarithms, a scale is expected from where the fit starts (1 for a runtime, the
@@ -94,7 +97,12 @@ def fit_all(
     predictor: Predictor,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, dict[str, ForwardScales]]:
-    """Scales by runtime and key of machine, of all that have whole passes among `cases`."""
+    """Scales by runtime and key of machine, of all that have whole passes among `cases`.
+
+    `predictor`: zero-shot, for scales of a runtime on any machine. Those of a machine come on top
+    of the calibrations of its kernels, as they are applied.
+    """
+    calibrated = Predictor(predictor.workloads, mode="calibrated")
     todo = groups(cases, predictor)
     by_software: dict[tuple[str, str], list[Group]] = {}
     for group in todo:
@@ -106,7 +114,7 @@ def fit_all(
         table.update(_general(kind, members, predictor))
         for group in members:
             key = machine_key(group.hardware, group.devices)
-            table[key] = fit_machine(group, table[general_key(kind)], predictor)
+            table[key] = fit_machine(group, table[general_key(kind)], calibrated)
             done += 1
             if progress is not None:
                 progress(done, len(todo))
@@ -118,24 +126,38 @@ def _general(kind: str, members: Sequence[Group], predictor: Predictor) -> dict[
 
     Machines count alike, by what is drawn of each; several devices only where one was never timed,
     since their links have errors of their own. The residuals are of machines left out in turn.
+    Scales that do not help these stay 1: what one machine needs is then not what others need.
     """
     single = [group for group in members if group.devices == 1] or members
-    machines = sorted({group.hardware for group in members})
-    start = ForwardScales(source="the profile and the runtime's file")
-    found = {}
+    start = ForwardScales(source="not fitted: no scales help machines that they were not fitted on")
+    without: dict[str, ForwardScales] = {}
+    plain: list[float] = []
     errors: list[float] = []
-    for machine in machines:
+    for machine in sorted({group.hardware for group in members}):
         rest = [c for g in single if g.hardware != machine for c in g.fitted[:_OF_EACH_MACHINE]]
-        scales = start.model_copy(update={"source": "not fitted: no other machine was timed"})
+        scales = start
         if rest:
             update = {"source": _source(rest)}
             scales = _fit(rest, start, predictor).model_copy(update=update)
-        found[general_key(kind, without=machine)] = scales
+        without[general_key(kind, without=machine)] = scales
         left_out = [c for g in single if g.hardware == machine for c in (*g.fitted, *g.others)]
+        plain += [log_error(case, predictor, start) for case in left_out]
         errors += [log_error(case, predictor, scales) for case in left_out]
+    if _middle(errors) > _HELPS * _middle(plain):
+        judged = {"held_out": len(plain), "log_residuals": _points(plain)}
+        return {general_key(kind): start.model_copy(update=judged)}
     every = [case for group in single for case in group.fitted[:_OF_EACH_MACHINE]]
-    judged = {"source": _source(every), "held_out": len(errors), "log_residuals": _points(errors)}
-    return {general_key(kind): _fit(every, start, predictor).model_copy(update=judged), **found}
+    named = _fit(every, start, predictor).model_copy(update={"source": _source(every)})
+    judged = {"held_out": len(errors), "log_residuals": _points(errors)}
+    return {general_key(kind): named.model_copy(update=judged), **without}
+
+
+def _middle(errors: Sequence[float]) -> float:
+    """Mean of the median and the mean of absolute errors: neither a tail nor half is ignored."""
+    from statistics import fmean, median
+
+    absolute = [abs(error) for error in errors]
+    return (fmean(absolute) + median(absolute)) / 2
 
 
 def fit_machine(group: Group, start: ForwardScales, predictor: Predictor) -> ForwardScales:

@@ -117,4 +117,7 @@ def runtime_of(case: Case, profile: Profile, *, decoder: bool = True) -> tuple[s
         variant = f"{case.runtime}-{condition.lower().removesuffix('=1')}"
         if condition in case.conditions and variant in list_runtimes():
             return variant, f"with {condition}: predicted with {variant}"
+    by_type = f"{case.runtime}-{case.dtype}"
+    if by_type in list_runtimes():
+        return by_type, f"in {case.dtype}: predicted with {by_type}"
     return case.runtime, ""
