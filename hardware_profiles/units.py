@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer
@@ -80,6 +80,7 @@ def shorten(value: object, longest: int = 60) -> str:
     return shown if len(shown) <= longest else shown[:longest] + "..."
 
 
+@lru_cache(maxsize=4096)
 def format_quantity(value: float, unit: str) -> str:
     """A short text that `parse_quantity` reads back as exactly `value`.
 

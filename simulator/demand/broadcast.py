@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 
 
-def _plain(*values: object) -> bool:
-    return all(isinstance(value, (int, float)) for value in values)
+_PLAIN = (int, float)
 
 
 def whole(value: float) -> float:
     """The next whole number."""
-    if _plain(value):
+    if isinstance(value, _PLAIN):
         return math.ceil(value)
     import numpy as np
 
@@ -23,7 +22,7 @@ def whole(value: float) -> float:
 
 
 def larger(a: float, b: float) -> float:
-    if _plain(a, b):
+    if isinstance(a, _PLAIN) and isinstance(b, _PLAIN):
         return a if a > b else b
     import numpy as np
 
@@ -31,7 +30,7 @@ def larger(a: float, b: float) -> float:
 
 
 def smaller(a: float, b: float) -> float:
-    if _plain(a, b):
+    if isinstance(a, _PLAIN) and isinstance(b, _PLAIN):
         return a if a < b else b
     import numpy as np
 
@@ -56,7 +55,7 @@ def never(condition: bool) -> bool:
 
 def decayed(value: float) -> float:
     """exp(-value)."""
-    if _plain(value):
+    if isinstance(value, _PLAIN):
         return math.exp(-value)
     import numpy as np
 
@@ -65,7 +64,7 @@ def decayed(value: float) -> float:
 
 def filled(seconds: float, ramp_s: float) -> float:
     """Time of a flow with what is lost until enough bytes are in flight: up to `ramp_s` more."""
-    if _plain(ramp_s) and not ramp_s:
+    if isinstance(ramp_s, _PLAIN) and not ramp_s:
         return seconds
     return seconds + ramp_s * (1 - decayed(seconds / ramp_s))
 
