@@ -20,6 +20,7 @@ from hardware_profiles.efficiency import usual_efficiency
 from hardware_profiles.errors import ProfileError
 from hardware_profiles.keys import Leaf, field_names, get, leaf_at, put
 from hardware_profiles.schema import Clock, KernelName, MemoryLevel, Peak, Profile
+from hardware_profiles.units import PLAIN
 
 _SHORT = {
     "cores": "cores.count",
@@ -298,7 +299,7 @@ def _written(before: object, after: object) -> object:
     if after is before:
         return after
     if isinstance(after, BaseModel):
-        return after.model_dump(by_alias=True, exclude_none=True, warnings=False)
+        return after.model_dump(by_alias=True, exclude_none=True, warnings=False, context=PLAIN)
     if isinstance(after, Mapping):
         known = before if isinstance(before, Mapping) else {}
         return {key: _written(known.get(key), value) for key, value in after.items()}

@@ -88,18 +88,27 @@ def product_times(work: Product, kernel: KernelClass, *, matrix: bool) -> Times:
     rate = work.core_rate * kernel.arithmetic / _throttled(work, kernel)
     vector = _matrix_vector(work, kernel, memory, rate)
     best, limit_s = _NEVER, vector.body_s
+    step = _MATRIX_STEP if matrix else _VECTOR_STEP
     # a division that its sums alone make slower than the kernel above needs no closer look
     splits = [
         (split, sums_s, possible)
         for split, sums_s, possible in _splits(work, kernel)
         if not never(possible & ((memory + sums_s) * _SURELY <= limit_s))
     ]
+    epilogue_s = work.epilogue_s / kernel.vector
     for rows, columns in MATRIX_TILES if matrix else VECTOR_TILES:
         blocks = work.batch * whole(work.m / rows) * whole(work.n / columns)
+        column_s = _column_s(work, kernel, rows, columns, rate)
+        start_s = kernel.start_s * rows * columns / _FULL_TILE
+        if never(blocks * work.k / work.cores * column_s * _SURELY <= limit_s):
+            continue
         for split, sums_s, possible in splits:
             if never((memory + sums_s) * _SURELY <= limit_s):
                 continue
-            blocks_s = _blocks_s(work, kernel, rows, columns, split, blocks, rate, matrix)
+            depth = whole(work.k / split / step) * step
+            rounds = in_waves(blocks * split, work.cores, kernel.wave)
+            blocks_s = larger(rounds * depth * column_s, kernel.depth_s * depth)
+            blocks_s += start_s * (rounds - 1) + epilogue_s
             useful = possible & ((blocks_s + sums_s) * _SURELY <= limit_s)
             if never(useful):
                 continue
@@ -111,22 +120,15 @@ def product_times(work: Product, kernel: KernelClass, *, matrix: bool) -> Times:
     return _faster(best, vector)
 
 
-def _blocks_s(
-    work: Product, kernel: KernelClass, rows: int, columns: int, split: int,
-    blocks: float, rate: float, matrix: bool,
-) -> float:  # fmt: skip
-    """How long all blocks of one tile shape take, without the whole product's memory traffic."""
-    step = _MATRIX_STEP if matrix else _VECTOR_STEP
-    depth = whole(work.k / split / step) * step
-    rounds = in_waves(blocks * split, work.cores, kernel.wave)
+def _column_s(
+    work: Product, kernel: KernelClass, rows: int, columns: int, rate: float
+) -> float:
+    """How long one column of K takes a tile: its arithmetic, or its operands' way from L2."""
     area = rows * columns
     penalty = kernel.tile + where(work.batch > 1, 1.0, 0.0) * kernel.batched
     small = min(1.0, area / _FULL_TILE) ** -penalty
-    arithmetic = depth * area * small / rate
-    operands = depth * (rows + columns) * work.operand_bytes / (work.core_bytes * kernel.operands)
-    blocks_s = larger(rounds * larger(arithmetic, operands), kernel.depth_s * depth)
-    blocks_s += kernel.start_s * area / _FULL_TILE * (rounds - 1)
-    return blocks_s + work.epilogue_s / kernel.vector
+    operands = (rows + columns) * work.operand_bytes / (work.core_bytes * kernel.operands)
+    return larger(area * small / rate, operands)
 
 
 def _splits(work: Product, kernel: KernelClass) -> Iterator[tuple[int, float, bool]]:
