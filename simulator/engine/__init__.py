@@ -35,8 +35,7 @@ def run(graph: FlatGraph, demands: Sequence[Demand], plan: Plan) -> Trace:
     if demands:
         simple = plan.policy == "stream" and not plan.places
         machine = (Stream if simple else Places)(graph, demands, plan, columns)
-        machine.start()
-        machine.environment.run()
+        machine.run()
         if columns.left:
             raise BlockedError(_blocked_message(graph, columns))
     return Trace(
