@@ -72,7 +72,9 @@ class Common:
         """As simulator.memory.run_traffic."""
         if warm:
             return run_traffic(self.fused.instances(), levels, warm)
-        return _once(self._traffic, levels, lambda asked: run_traffic(self.fused.instances(), asked))
+        return _once(
+            self._traffic, levels, lambda asked: run_traffic(self.fused.instances(), asked)
+        )
 
     def blocks(self, levels: Hierarchy, warm: Mapping[str, int] | None) -> list[Block] | None:
         """As simulator.fold.fold."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 
-
 _PLAIN = (int, float)
 
 
@@ -18,7 +17,7 @@ def whole(value: float) -> float:
         return math.ceil(value)
     import numpy as np
 
-    return np.ceil(value)  # type: ignore[no-any-return]
+    return np.ceil(value)
 
 
 def larger(a: float, b: float) -> float:
@@ -26,7 +25,7 @@ def larger(a: float, b: float) -> float:
         return a if a > b else b
     import numpy as np
 
-    return np.maximum(a, b)  # type: ignore[no-any-return]
+    return np.maximum(a, b)
 
 
 def smaller(a: float, b: float) -> float:
@@ -34,7 +33,7 @@ def smaller(a: float, b: float) -> float:
         return a if a < b else b
     import numpy as np
 
-    return np.minimum(a, b)  # type: ignore[no-any-return]
+    return np.minimum(a, b)
 
 
 def where(condition: bool, a: float, b: float) -> float:
@@ -59,7 +58,7 @@ def decayed(value: float) -> float:
         return math.exp(-value)
     import numpy as np
 
-    return np.exp(-value)  # type: ignore[no-any-return]
+    return np.exp(-value)
 
 
 def filled(seconds: float, ramp_s: float) -> float:

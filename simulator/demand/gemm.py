@@ -120,9 +120,7 @@ def product_times(work: Product, kernel: KernelClass, *, matrix: bool) -> Times:
     return _faster(best, vector)
 
 
-def _column_s(
-    work: Product, kernel: KernelClass, rows: int, columns: int, rate: float
-) -> float:
+def _column_s(work: Product, kernel: KernelClass, rows: int, columns: int, rate: float) -> float:
     """How long one column of K takes a tile: its arithmetic, or its operands' way from L2."""
     area = rows * columns
     penalty = kernel.tile + where(work.batch > 1, 1.0, 0.0) * kernel.batched

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from simpy import Environment
 from simpy.events import Event, Timeout
@@ -39,7 +40,7 @@ class Stream:
         self._cores = [known[id(demand)][1] for demand in demands]
         self._current = -1
         self._due = 0
-        self._callbacks = [self._retire]
+        self._callbacks: list[Callable[[Any], None]] = [self._retire]
 
     def run(self) -> None:
         """Until the last moment retires, or one that never can is next."""
