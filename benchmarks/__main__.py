@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.folding import folding
+from benchmarks.studies import studies
 from simulator import engine
 from simulator.cases import Case
 from simulator.demand import Demand
@@ -200,6 +201,7 @@ def main() -> int:
         engine_rates(console),
         start_up(console),
         comparison(console),
+        studies(console),
     ]
     if not all(results):
         console.print("[bold]slower than the limits above[/bold] (on a busy machine, run again)")
