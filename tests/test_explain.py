@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import pairwise, permutations
 from math import log
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -328,6 +329,28 @@ def test_the_command_shows_and_writes_sensitivities(tmp_path: Path) -> None:
     assert sum(data["critical_path"]["by_stage_cycles"].values()) == data["cycles"]
     assert (tmp_path / "t.svg").exists()
     assert json.loads(good(*MACHINE, "--json", "-"))["parameters"][0]["key"] == "dispatch"
+
+
+@pytest.mark.parametrize(
+    ("options", "latency"),
+    [
+        (("--kv-dtype", "fp8", "--generate", "2"), {"kv_dtype": "fp8", "generate": 2}),
+        (("--fuse", "qkv", "--drop-layers", "10"), {"fuse": "qkv", "drop_layers": "10"}),
+        (("--power-cap", "200W"), {"power_cap": "200W"}),
+        (("--draft", "lookup", "--generate", "3"), {"draft": "lookup", "generate": 3}),
+        (("--cold", "host", "--no-fold"), {"cold": "host", "fold": False}),
+    ],
+)
+def test_what_is_explained_is_the_run_that_was_asked_for(
+    options: tuple[str, ...], latency: dict[str, Any]
+) -> None:
+    data = json.loads(good("gpt2", "--on", A100, "--prompt", "16", *options, "--json", "-"))
+    expected = Scenario("gpt2", A100, prompt=16, **latency).run()
+    assert data["latency_s"] == expected.latency_s
+
+
+def test_what_does_not_go_is_named_as_for_a_run() -> None:
+    assert "--draft and --beams" in bad(*MACHINE, "--beams", "2", "--draft", "gpt2")
 
 
 def test_the_command_shows_and_writes_a_difference(tmp_path: Path) -> None:

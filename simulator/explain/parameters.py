@@ -123,6 +123,7 @@ class Resimulation:
             profile,
             runtime,
             clock_share=self._share,
+            fold=prepared.scenario.fold,
             schedule=prepared.schedule,
         )
 
