@@ -21,13 +21,14 @@ from simulator.demand import Demand
 from simulator.engine import Plan, run
 from simulator.explain.critical_path import critical_path, path_steps
 from simulator.explain.difference import both_prepared, explain_difference, seconds_of
-from simulator.explain.elasticity import sensitivities
+from simulator.explain.elasticity import more_cores_note, sensitivities
 from simulator.explain.hybrids import MOST_GROUPS, groups_between, hybrid
 from simulator.explain.plots import draw_roofline, draw_tornado, draw_waterfall
 from simulator.explain.policies import policy_runs
 from simulator.explain.roofline import roofline
 from simulator.explain.shapley import coalitions, shapley_values, whole_parts
 from simulator.explain.views import difference_json
+from simulator.look import seconds_text
 from tests.test_invariants import jobs, plans
 from tests.test_timelines import STREAM, TEACHING, Graph, work
 from workloads import InputError
@@ -87,6 +88,23 @@ def test_break_even_is_where_the_elasticity_has_halved_and_the_limit_is_what_rem
     assert there == pytest.approx(share / 2, rel=0.05)
     assert fixed.doubled_s > result.latency_s > fixed.halved_s
     assert found["dram.bandwidth"].limit_cause == "latency"
+
+
+def test_that_more_cores_are_slower_is_laid_to_the_cache_that_they_divide() -> None:
+    scenario = Scenario("llama-3-8b", A100, prompt=128, drop_layers="31")
+    prepared = scenario.prepared()
+    result = prepared.run()
+    found = sensitivities(prepared, result)
+    (cores,) = [s for s in found if s.parameter.key == "cores"]
+    assert cores.limit_s > result.latency_s
+    text = more_cores_note(prepared, result, found)
+    assert "cores divide the bandwidth of L2" in text
+    count, factor = 16_308, 151  # the most that is tried, of 108
+    fed = replace(scenario, changes=(f"cores={count}", f"l2.bandwidth={factor}x")).run()
+    assert f"{count:,} of them" in text
+    assert f"and {seconds_text(fed.latency_s)} with" in text
+    toy = TOY.prepared()
+    assert more_cores_note(toy, toy.run(), sensitivities(toy, toy.run())) == ""
 
 
 def test_cores_are_changed_by_whole_ones() -> None:

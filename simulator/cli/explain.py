@@ -89,7 +89,7 @@ def explain(
 def _explain_run(scenario: Scenario, outputs: _Outputs) -> None:
     from simulator.cli.console import note, progress_bar, show, show_json, write_json
     from simulator.explain.critical_path import critical_path
-    from simulator.explain.elasticity import sensitivities
+    from simulator.explain.elasticity import more_cores_note, sensitivities
     from simulator.explain.plots import draw_roofline, draw_tornado
     from simulator.explain.roofline import roofline
     from simulator.explain.views import sensitivity_json, sensitivity_table
@@ -102,6 +102,7 @@ def _explain_run(scenario: Scenario, outputs: _Outputs) -> None:
     if result.clock_share < 1:
         held = f"the power limit holds the clock at {result.clock_share:.0%}; it is kept there"
         notes.append(f"{held} in every what-if, so 'clock' is the one that the board runs at")
+    notes += filter(None, [more_cores_note(prepared, result, found)])
     note(f"note: {line}" for line in notes)
     if outputs.json == "-":
         show_json(sensitivity_json(result, found, path, points, notes))
