@@ -142,7 +142,7 @@ def hardware_table(rows: Sequence[dict[str, Any]]) -> Table:
     table.add_row("host")
     table.caption = (
         "fp32 and fp16: dense peaks in FLOP/s at this clock, the highest; -: no such units, or not"
-        " known. Price: an hour's rent, or of a board or processor at its launch. host: the machine"
+        " known. Price: an hour's rent, or as listed for a board or processor. host: the machine"
         " that this runs on."
     )
     table.caption_justify = "left"
