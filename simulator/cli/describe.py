@@ -55,7 +55,7 @@ def plain(thing: Model | Profile | Runtime) -> dict[str, Any]:
 
 
 def describe(thing: Model | Profile | Runtime) -> RenderableType:
-    """All figures with their sources; of a machine, not those that leave its kernels as they are."""
+    """All figures with their sources; of the kernels of a machine, those not at their defaults."""
     if isinstance(thing, Model):
         return _describe_model(thing)
     data = plain(thing)
