@@ -42,8 +42,9 @@ _VECTOR = {"fp64": 20.0, "fp32": 10.0, "tf32": 10.0, "bf16": 5.0, "fp16": 5.0}
 _DRAM_J_PER_BYTE = {
     "HBM": 55e-12, "GDDR": 60e-12, "LPDDR": 40e-12, "DDR": 120e-12,
 }  # fmt: skip
-"""With the controller and the PHY: HBM2 and HBM2E 6 to 7 pJ a bit, GDDR6 and GDDR6X 7.3 to 7.5
-(kylolab.com, comparison of memories), LPDDR4 and 5 about 5, DDR4 and 5 about 15 (estimated)."""
+"""Per bit: HBM2E 6.0 pJ, GDDR6X 7.25, GDDR6 7.5 of the devices (micron.com, ultra-bandwidth
+solutions), rounded up for controller and PHY; LPDDR4 and 5 about 5, DDR4 and 5 about 15 with them
+(estimated)."""
 
 _CACHE_J_PER_BYTE = 8e-12
 """A byte from an on-chip cache beyond L1, at 7 nm: wires of a large die (estimated)."""
