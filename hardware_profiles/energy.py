@@ -82,6 +82,21 @@ def idle_watts(profile: Profile) -> float | None:
     return power.tdp_watts * IDLE_SHARE if power.idle_watts is None else power.idle_watts
 
 
+def load_share(profile: Profile) -> float | None:
+    """What the matrix unit at its 16-bit peak and burst clock would draw, idle included, against
+    the TDP; None where it has none or its power is not known.
+    """
+    idle, energy = idle_watts(profile), energy_of(profile)
+    macs = max(profile.width.matrix.get(dtype, 0.0) for dtype in ("fp16", "bf16"))
+    if profile.power is None or idle is None or energy is None or not macs:
+        return None
+    joules = energy.matrix.get("fp16", energy.matrix.get("*"))
+    if joules is None:
+        return None
+    flops_per_s = 2.0 * macs * profile.cores.count * profile.clock.burst_hz
+    return (idle + joules * flops_per_s) / profile.power.tdp_watts
+
+
 def _arithmetic(
     profile: Profile, tdp_watts: float
 ) -> tuple[dict[str, float], dict[str, float], str]:
