@@ -27,7 +27,7 @@ _BASE_SHARE = 0.8
 _ROOM, _KEPT = 0.7, 0.98
 """A board whose matrix unit at its peak would draw less than this share of the TDP keeps its boost
 clock, and reaches this share of the peak: in zzc0721/torch-performance-test-data (database.md,
-commit 07858687) H20 reaches 96 %, RTX 3080 Ti, 3090, 4090 and 5090 100 to 115 % (their clocks exceed
+commit 07858687) H20 reaches 96 %, RTX 3080 Ti, 3090, 4090 and 5090 100 to 115 % (they exceed
 the boost clock that is promised); A100, H100, H200, A6000, L40S and B200, without room, 72 to 85 %,
 and RX 7900 XT, with some, 81 %.
 """

@@ -192,7 +192,7 @@ def test_t4_sustains_what_its_power_limit_leaves() -> None:
 def test_the_same_chip_sustains_more_at_a_higher_limit(
     name: str, shape: tuple[int, int, int], tflops: float
 ) -> None:
-    """stas00/ml-engineering, maximum achievable matmul FLOPS in bf16; the first two are one chip."""
+    """stas00/ml-engineering, maximum achievable matmul FLOPS, bf16; the first two are one chip."""
     limit = load_profile(name).power
     assert limit is not None
     run = within_limit(lambda share: product(name, shape, share), limit.tdp_watts)
