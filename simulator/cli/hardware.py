@@ -150,12 +150,14 @@ def hardware_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _size(count: int) -> str:
-    """As it is written where that is short, else rounded."""
+    """As it is written where that is short, else rounded: in GiB what drivers report in MiB."""
     from hardware_profiles.units import format_quantity
     from simulator.look import amount_text
 
     exact = format_quantity(count, "B")
-    return exact if len(exact) <= 8 else amount_text(count, "B")
+    if len(exact) <= 8:
+        return exact
+    return amount_text(count, "B") if count % 2**20 else f"{count / 2**30:.3g} GiB"
 
 
 def _price(row: dict[str, Any]) -> str:
