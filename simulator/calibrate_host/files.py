@@ -14,7 +14,9 @@ from simulator.runtime import LibraryTable
 if TYPE_CHECKING:
     from simulator.calibrate_host.calibrate import HostCalibration
 
-_FIGURES = ("arithmetic", "vector", "special", "unit_s")
+_FIGURES = ("arithmetic", "bandwidth", "vector", "special", "unit_s")
+_TIMES = ("gemv_row", "fork_join", "nested_call", "page_fault")
+_WHOLE = ("gemv_rows", "single_thread_rows", "parallel_elements")
 PROFILE, RUNTIME, TIMINGS = "host.toml", "host-runtime.toml", "host-timings.csv"
 
 
@@ -74,10 +76,9 @@ def runtime_toml(found: HostCalibration) -> str:
     table: dict[str, Any] = {
         "pack_cycles_per_weight": _digits(library.pack_cycles_per_weight),
         "parallel": _digits(library.parallel),
-        "gemv_row": _seconds(library.gemv_row_s),
-        "parallel_elements": library.parallel_elements,
-        "fork_join": _seconds(library.fork_join_s),
-        "page_fault": _seconds(library.page_fault_s),
+        **{name: _seconds(getattr(library, f"{name}_s")) for name in _TIMES},
+        **{name: getattr(library, name) for name in _WHOLE},
+        "attention_blocks": [list(pair) for pair in library.attention_blocks],
         "source": source,
         "steps": dict(library.steps),
         "special": {k: _digits(v) for k, v in library.special.items()},

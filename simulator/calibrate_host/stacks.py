@@ -38,11 +38,17 @@ class TorchStack:
         return f"PyTorch {torch.__version__}"
 
     def section(self) -> OnDevice:
-        """The base's, with RMS norm as the four passes that it is measured as."""
+        """The base's, with RMS norm as the four passes that it is measured as.
+
+        Blocks of attention are those of PyTorch's kernel for CPUs (FlashAttentionKernel.cpp).
+        """
         section = load_runtime(self.base).on("cpu")
         library = section.library or LibraryTable(source="none")
-        steps = {**library.steps, "rms_norm": 4}
-        return section.model_copy(update={"library": library.model_copy(update={"steps": steps})})
+        update = {
+            "steps": {**library.steps, "rms_norm": 4},
+            "attention_blocks": ((2, 32), (192, 64), (768, 256)),
+        }
+        return section.model_copy(update={"library": library.model_copy(update=update)})
 
     def quietly(self) -> AbstractContextManager[Any]:
         import torch
