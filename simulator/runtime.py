@@ -59,8 +59,8 @@ class LibraryTable(Sourced):
     """How the runtime's kernels behave, as far as it is not the silicon.
 
     `pack_cycles_per_weight`: core cycles to rearrange one weight before each product (0: packed
-    once, when the model is loaded). `gemv_row`: time lost at each row of weights,
-    in a matrix-vector product or in packing.
+    once, when the model is loaded). `pack_row`: time lost at each row
+    of weights besides, `gemv_row`: at each row of a matrix-vector product.
     `gemv_rows`: up to so many rows a product runs as matrix-vector products. `gemv_threads`:
     threads that such a product uses (0: all). `parallel_elements`: elementwise work below it stays
     on one thread. `serial_share`: part of a moment's arithmetic that one thread does while the
@@ -90,6 +90,7 @@ class LibraryTable(Sourced):
     """
 
     pack_cycles_per_weight: Annotated[float, Field(ge=0)] = 0.0
+    pack_row_s: Seconds = Field(default=0.0, alias="pack_row")
     gemv_row_s: Seconds = Field(default=0.0, alias="gemv_row")
     gemv_rows: Annotated[int, Field(ge=0)] = 0
     gemv_threads: Annotated[int, Field(ge=0)] = 0

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from simulator.calibrate_host.choices import (
     best_of,
     cache_choices,
-    library_choices,
+    gemv_choices,
+    with_threads_seen,
 )
 from simulator.calibrate_host.design import Design, Operator
 from simulator.calibrate_host.fit import Fit, fitted
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _CALL_S = 5e-6
 _RUN_S = 5e-4
 """Calls of one repetition take about so long together, so that the clock's own cost is small."""
-_TRIAL = 5
+_TRIAL = 4
 """Evaluations after which a fit shows how good it will become."""
 _ENOUGH = 0.4
 """Part of the timings that must be undisturbed for a fit."""
@@ -214,8 +215,8 @@ def observations(
 def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCalibration:
     """The parameters that make the predictions of all observations nearest to what was measured.
 
-    Whole numbers of the library and the part of the last cache that counts are chosen between
-    fits: by what the fitted rest predicts with each, and the cache by a fit with each.
+    When threads are used is read off the timings. The part of the last cache that counts is chosen
+    by a fit with each, the rows of matrix-vector products by what the fit then predicts with each.
     """
     residuals = Residuals(observed)
     kinds = frozenset(name for one in observed for name in (one.operator.name, one.operator.dtype))
@@ -228,6 +229,7 @@ def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCali
         return float(abs(residuals(applied(subject, values))).sum())
 
     before = residuals(base)
+    base = with_threads_seen(base, observed)
     found = fit(base, start_values(base, free))
     start = found.values
     chosen = best_of(
@@ -235,12 +237,10 @@ def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCali
     )
     if chosen != base:
         found = fit(chosen, found.values)
-    for group in range(len(library_choices(chosen))):
-        same_rest = partial(cost, values=found.values)
-        better = best_of(chosen, library_choices(chosen)[group], same_rest)
-        if better != chosen:
-            chosen = better
-            found = fit(chosen, found.values)
+    better = best_of(chosen, gemv_choices(chosen), partial(cost, values=found.values))
+    if better != chosen:
+        chosen = better
+        found = fit(chosen, found.values)
     date = datetime.date.today().isoformat()
     source = f"fitted on {date} to {len(observed)} timings of this machine's own kernels"
     subject = applied(chosen, found.values, source)

@@ -1,36 +1,73 @@
-"""Figures that are whole numbers: each is the one of a few that fits the timings best."""
+"""Figures that are whole numbers: seen in the timings, or the one of a few that fits them best."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from typing import Any
+from itertools import takewhile
+from math import log2
+from statistics import median
+from typing import TYPE_CHECKING
 
 from simulator.calibrate_host.parameters import Subject
+from simulator.runtime import LibraryTable
 
-_VECTORS: tuple[Mapping[str, Any], ...] = tuple(
-    {"gemv_rows": rows, "single_thread_rows": single}
-    for rows in (0, 1, 2, 3, 4) for single in (0, 4, 8)
-)  # fmt: skip
-"""Up to how many rows products are matrix-vector products, and up to how many on one thread."""
-_LOOPS: tuple[Mapping[str, Any], ...] = tuple({"parallel_elements": 2**n} for n in range(12, 18))
+if TYPE_CHECKING:
+    from simulator.calibrate_host.predicted import Observation
+
+_GEMV_ROWS = (0, 1, 2, 3, 4)
+_FASTER = 1.15
+"""All threads are at work where one alone takes so much longer; less may be a faster clock."""
+_LOOPS = ("add", "multiply", "silu")
+"""Kernels that all follow the framework's own rule for when to use threads."""
 _SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 _BETTER = 0.98
 """A figure moves only where all residuals together shrink at least to this part."""
 
 
-def library_choices(base: Subject) -> tuple[tuple[Subject, ...], ...]:
-    """The base with other whole numbers of its library, for each group that belongs together."""
-    library = base.section.library
-    if library is None:
-        return ()
+def with_threads_seen(base: Subject, observed: Sequence[Observation]) -> Subject:
+    """The base with the sizes from which on several threads shorten what they work at.
 
-    def changed(update: Mapping[str, Any]) -> Subject:
-        section = base.section.model_copy(update={"library": library.model_copy(update=update)})
-        return Subject(base.profile, section)
+    Products by their rows, loops by their elements: from a power of two on. What was not measured,
+    or not on one thread and on all, stays.
+    """
+    cores, library = base.profile.cores.count, base.section.library
+    if library is None or cores == 1:
+        return base
+    update: dict[str, int] = {}
+    rows = _speed_ups(observed, cores, ("product",), "m")
+    if rows:
+        alone = list(takewhile(lambda m: rows[m] < _FASTER, sorted(rows)))
+        update["single_thread_rows"] = max(alone, default=0)
+        update["gemv_threads"] = 1 if alone else 0
+    elements = _speed_ups(observed, cores, _LOOPS, "elements")
+    several = list(takewhile(lambda n: elements[n] >= _FASTER, sorted(elements, reverse=True)))
+    if several:
+        update["parallel_elements"] = 2 ** int(log2(several[-1]))
+    return _with_library(base, update)
 
-    groups = (_VECTORS, _LOOPS) if base.profile.cores.count > 1 else (_VECTORS,)
-    return tuple(tuple(changed(dict(update)) for update in group) for group in groups)
+
+def _speed_ups(
+    observed: Sequence[Observation], cores: int, names: Sequence[str], size: str
+) -> dict[int, float]:
+    """By a size of an operator: time on one thread over time on all, the median of all shapes."""
+    seconds = {(one.operator.label, one.threads): one.seconds for one in observed}
+    found: dict[int, list[float]] = {}
+    for one in observed:
+        alone = seconds.get((one.operator.label, 1))
+        if one.operator.name in names and one.threads == cores and alone is not None:
+            found.setdefault(one.operator.sizes[size], []).append(alone / one.seconds)
+    return {value: median(ratios) for value, ratios in found.items()}
+
+
+def _with_library(base: Subject, update: Mapping[str, int]) -> Subject:
+    library = (base.section.library or LibraryTable(source="none")).model_copy(update=dict(update))
+    return Subject(base.profile, base.section.model_copy(update={"library": library}))
+
+
+def gemv_choices(base: Subject) -> tuple[Subject, ...]:
+    """The base with products as matrix-vector products up to other numbers of rows."""
+    return tuple(_with_library(base, {"gemv_rows": rows}) for rows in _GEMV_ROWS)
 
 
 def cache_choices(base: Subject) -> tuple[Subject, ...]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from simulator.calibrate_host.calibrate import HostCalibration
 
 _FIGURES = ("arithmetic", "bandwidth", "vector", "special", "unit_s")
-_TIMES = ("gemv_row", "fork_join", "nested_call", "page_fault")
+_TIMES = ("pack_row", "gemv_row", "fork_join", "nested_call", "page_fault")
 _WHOLE = ("gemv_rows", "single_thread_rows", "parallel_elements")
 PROFILE, RUNTIME, TIMINGS = "host.toml", "host-runtime.toml", "host-timings.csv"
 

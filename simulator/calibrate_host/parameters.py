@@ -26,6 +26,7 @@ class Free:
 
 _LIBRARY: Mapping[str, Free] = {
     "pack_cycles_per_weight": Free(0.7, 0.005, 10.0),
+    "pack_row_s": Free(0.5, 1e-10, 1e-6),
     "parallel": Free(0.15, 0.3, 1.0),
     "gemv_row_s": Free(1.0, 1e-10, 1e-6),
     "fork_join_s": Free(0.7, 1e-7, 1e-4),
@@ -48,8 +49,11 @@ _DRAM = Free(0.03, 1e9, 1e14)
 _SPECIALS = ("gelu", "gelu_tanh", "silu", "tanh", "softmax")
 _SPECIAL = Free(0.7, 0.05, 100.0)
 _MATRIX_SHARE = Free(1.5, 0.003, 1.5)
-_USUAL_S: Mapping[str, float] = {"unit_s": 2e-6, "nested_call_s": 1e-6}
-"""Where nothing says what a sequence's head, or a product in one of several threads, costs."""
+_USUAL_S: Mapping[str, float] = {
+    "unit_s": 2e-6, "nested_call_s": 1e-6, "pack_row_s": 5e-8,
+}  # fmt: skip
+"""Where nothing says what a sequence's head costs, a product called by one of several threads, or
+a row that is packed."""
 _SAME: Mapping[str, tuple[KernelName, ...]] = {
     "matmul": ("matmul", "matmul_vector"),
     "attention": ("attention", "decode_attention"),

@@ -160,7 +160,7 @@ def _packing_cycles(
 ) -> float:
     """Rearranging the weights for this one product: work a weight, and writing the packed copy.
 
-    Every row of weights starts its stream anew, as for a vector. The copy of a block of columns
+    Every row of weights starts its stream anew, as it does for a vector. The copy of a block of columns
     goes to where so many bytes stay. A second thread hardly helps: the part that is divided among
     threads shrinks with the fourth root of their number.
     """
@@ -170,7 +170,7 @@ def _packing_cycles(
     width = DTYPE_BITS[moment.dtype] // 8
     traffic = _kept(shape.n * min(shape.k, _PACKED_COLUMNS) * width, weights * width, context)
     write = _cache_cycles(traffic, context, 1) + traffic.dram_bytes / _dram_rate(context, 1)
-    rows = shape.n * context.cycles(library.gemv_row_s)
+    rows = shape.n * context.cycles(library.pack_row_s)
     return float((weights * library.pack_cycles_per_weight + write + rows) / threads**0.25)
 
 
