@@ -19,9 +19,8 @@ from simulator.calibrate_host.fit import Fit, fitted
 from simulator.calibrate_host.parameters import Subject, applied, free_parameters, start_values
 from simulator.calibrate_host.predicted import Observation, Residuals
 from simulator.calibrate_host.rounds import LEAST_CALM, Job, Timing, load, timed_rounds
-from simulator.calibrate_host.stacks import NumpyStack, TorchStack, has_torch
+from simulator.calibrate_host.stacks import Stack, stack_class
 from workloads.errors import InputError
-from workloads.moment import Dtype
 
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
@@ -68,24 +67,25 @@ def calibrate_host(
     *,
     budget_s: float = 45.0,
     short: bool = False,
+    library: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> HostCalibration:
-    """Calibrate this machine under PyTorch, or under NumPy where PyTorch is not installed.
+    """Calibrate this machine under a `library`: by default PyTorch, or NumPy where it is missing.
 
     Takes `budget_s` and some 15 s for the probe, the preparation and the fit; `short` measures a
-    quarter of the operators. InputError: scipy is missing.
+    quarter of the operators. InputError: scipy or the library is missing, or the machine is busy.
     """
     _need_scipy()
+    make = stack_class(library)
     first_load = load()
     say("reading caches and memory with one thread and with all")
     from simulator.calibrate_host.probe import swept_profile
 
     profile, notes = swept_profile()
     cold = _cold_bytes(profile)
-    make = TorchStack if has_torch() else NumpyStack
-    design = Design(cold, dtypes_of(profile) if has_torch() else ("fp32",), short)
-    stack: TorchStack | NumpyStack = make(design.pool_bytes)
+    design = Design(cold, make.dtypes(profile), short)
+    stack = make(design.pool_bytes)
     say(f"measuring {len(design.operators)} operators of {stack.library}")
     with stack.quietly():
         jobs, kept, refused = _jobs(design.operators, stack, profile.cores.count)
@@ -139,23 +139,26 @@ def _cold_bytes(profile: Profile) -> int:
 
 
 def _jobs(
-    operators: Sequence[Operator], stack: TorchStack | NumpyStack, cores: int
+    operators: Sequence[Operator], stack: Stack, cores: int
 ) -> tuple[list[Job], list[tuple[Operator, int]], list[str]]:
     """Jobs with the operator and threads of each; what the stack cannot run is named apart."""
-    jobs, kept, refused = [], [], []
+    jobs, kept = [], []
+    refused: dict[tuple[str, str], int] = {}
     for operator in operators:
         for _ in range(operator.instances):
             call, why = stack.call(operator)
             if call is None:
-                refused.append(f"{operator.label}: {why}")
+                key = (f"{operator.name} {operator.dtype}", why)
+                refused[key] = refused.get(key, 0) + 1
                 break
             calls = _calls(call)
             for threads in stack.thread_counts(cores):
                 if operator.tiny and threads > 1:
                     continue
                 kept.append((operator, threads))
-                jobs.append(Job(operator.label, threads, _repeated(call, calls), calls))
-    return jobs, kept, refused
+                each = calls * stack.operators_a_call(operator)
+                jobs.append(Job(operator.label, threads, _repeated(call, calls), each))
+    return jobs, kept, [f"{n} of {name}: {why}" for (name, why), n in refused.items()]
 
 
 def merged(
@@ -249,9 +252,3 @@ def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCali
         before=tuple(before.tolist()), after=tuple(residuals(subject).tolist()),
         values=found.values, not_identified=found.not_identified, dispatch={}, load=(None, None),
     )  # fmt: skip
-
-
-def dtypes_of(profile: Profile) -> tuple[Dtype, ...]:
-    """Types of products to measure: fp32, bf16 where a unit has it, fp16 likewise."""
-    wanted: tuple[Dtype, ...] = ("bf16", "fp16")
-    return ("fp32", *(d for d in wanted if profile.width.macs_per_cycle(d) is not None))

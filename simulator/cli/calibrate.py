@@ -36,6 +36,10 @@ def calibrate(
     short: Annotated[
         bool, typer.Option("--short", help="--host: a quarter of the timings, for a first look")
     ] = False,
+    library: Annotated[
+        str | None,
+        typer.Option(help="--host: measure torch, numpy or onnxruntime  [torch, else numpy]"),
+    ] = None,
 ) -> None:
     """Fit the kernels of a machine to a few of the measured CASES, or to its own with --host."""
     from workloads.errors import InputError
@@ -45,7 +49,7 @@ def calibrate(
 
         if cases is not None or on is not None:
             raise InputError("--host measures its own cases on this machine; leave out CASES, --on")
-        calibrate_this_machine(out or Path("out"), seconds, short)
+        calibrate_this_machine(out or Path("out"), seconds, short, library)
     elif cases is None or on is None:
         raise InputError("nothing to calibrate; expected CASES and --on MACHINE, or --host")
     else:
