@@ -95,7 +95,9 @@ class LibraryTable(Sourced):
     gemv_rows: Annotated[int, Field(ge=0)] = 0
     gemv_threads: Annotated[int, Field(ge=0)] = 0
     single_thread_rows: Annotated[int, Field(ge=0)] = 0
-    attention_blocks: tuple[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], ...] = ()
+    attention_blocks: tuple[
+        tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], ...
+    ] = ()
     parallel_elements: Annotated[int, Field(ge=1)] = 1
     parallel: Annotated[float, Field(gt=0, le=1)] = 1.0
     serial_share: Annotated[float, Field(ge=0, lt=1)] = 0.0

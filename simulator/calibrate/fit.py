@@ -73,9 +73,7 @@ def fitted(
     for attempt in range(_STARTS):
         first = random.normal(0, 0.5, len(names)) if attempt else np.zeros(len(names))
         first = np.clip(first, low + 1e-3, high - 1e-3)
-        found = least_squares(
-            costs, first, jac=slopes, bounds=(low, high), max_nfev=_EVALUATIONS
-        )
+        found = least_squares(costs, first, jac=slopes, bounds=(low, high), max_nfev=_EVALUATIONS)
         if best is None or found.cost < best.cost:
             best = found
     assert best is not None  # noqa: S101 - there is at least one start

@@ -145,7 +145,7 @@ def _jobs(
     jobs, kept = [], []
     refused: dict[tuple[str, str], int] = {}
     for operator in operators:
-        for _ in range(operator.instances):
+        for _ in range(stack.instances(operator)):
             call, why = stack.call(operator)
             if call is None:
                 key = (f"{operator.name} {operator.dtype}", why)

@@ -90,9 +90,7 @@ def cache_choices(base: Subject) -> tuple[Subject, ...]:
     return tuple(found)
 
 
-def best_of(
-    base: Subject, choices: Sequence[Subject], cost: Callable[[Subject], float]
-) -> Subject:
+def best_of(base: Subject, choices: Sequence[Subject], cost: Callable[[Subject], float]) -> Subject:
     """The subject of least cost; the base, where none is better by more than noise."""
     costs = [cost(one) for one in choices]
     if not costs or min(costs) >= _BETTER * cost(base):

@@ -98,15 +98,19 @@ def runtime_toml(found: HostCalibration) -> str:
 
 
 def _host(found: HostCalibration, steps: Mapping[str, int]) -> dict[str, Any]:
-    """Dispatch by kind; "add" stands for all others, and per_pass keeps its ratio to it."""
+    """Dispatch by kind; "add" stands for all others. Where a pass of one of these was not
+    measured as "per_pass", what it costs keeps its ratio to them."""
     host = found.subject.section.host
     seconds = {k: timing.seconds / steps.get(k, 1) for k, timing in found.dispatch.items()}
     moment = seconds.pop("add")
+    per_pass = seconds.pop("per_pass", None)
     entries: dict[str, Any] = {
         "moment": _seconds(moment),
         "by_kind": {kind: _seconds(value) for kind, value in seconds.items()},
     }
-    if host is not None:
+    if per_pass is not None:
+        entries["per_pass"] = _seconds(max(0.0, per_pass - moment))
+    elif host is not None:
         known = [(seconds[k], s) for k, s in host.by_kind_s.items() if k in seconds]
         ratio = math.exp(sum(math.log(a / b) for a, b in known) / len(known)) if known else 1.0
         entries["per_pass"] = _seconds(host.per_pass_s * ratio)

@@ -57,6 +57,9 @@ class NumpyStack:
 
         return numpy_call(operator, self._pool)
 
+    def instances(self, operator: Operator) -> int:
+        return operator.instances
+
     def operators_a_call(self, operator: Operator) -> int:
         return 1
 

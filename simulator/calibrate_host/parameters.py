@@ -74,9 +74,14 @@ class Subject:
 def free_parameters(subject: Subject, kinds: frozenset[str]) -> dict[str, Free]:
     """What may move, by dotted name. `kinds`: names and types of the operators measured."""
     free = {f"library.{name}": bounds for name, bounds in _LIBRARY.items()}
-    if subject.profile.cores.count == 1:
-        for name in ("parallel", "fork_join_s", "nested_call_s"):
-            del free[f"library.{name}"]
+    library = subject.section.library or LibraryTable(source="none")
+    absent = ["parallel", "fork_join_s", "nested_call_s"]
+    if subject.profile.cores.count > 1:
+        absent = [] if library.attention_blocks else ["nested_call_s"]
+    if not library.pack_cycles_per_weight:  # packed once, before anything is timed
+        absent += ["pack_cycles_per_weight", "pack_row_s"]
+    for name in absent:
+        del free[f"library.{name}"]
     free |= {f"efficiency.{name}": bounds for name, bounds in _KERNELS.items()}
     for level in subject.profile.memory:
         if level != "l1":

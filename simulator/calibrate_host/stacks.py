@@ -27,7 +27,7 @@ class Stack(Protocol):
     """A library whose operators are measured, and the runtime `base` that describes it.
 
     `section`: the figures that the fit starts from. `call`: an operator to be called, or why not,
-    which stands for `operators_a_call` of them. `quietly`: a block in which it is measured.
+    which stands for `operators_a_call` of them, and is built `instances` times. `quietly`: a block in which it is measured.
     `thread_counts`: those worth measuring on so many cores; the first job after `set_threads` is
     warmed up. `dispatch_jobs`: what its host side costs, by kind of moment.
     """
@@ -43,6 +43,7 @@ class Stack(Protocol):
     def thread_counts(self, cores: int) -> tuple[int, ...]: ...
     def set_threads(self, count: int) -> None: ...
     def call(self, operator: Operator) -> Call: ...
+    def instances(self, operator: Operator) -> int: ...
     def operators_a_call(self, operator: Operator) -> int: ...
     def dispatch_jobs(self) -> list[Job]: ...
 
@@ -59,7 +60,7 @@ def stack_class(library: str | None) -> type[TorchStack] | type[NumpyStack] | ty
         raise InputError(
             f"unknown library {library!r}{nearest(library, LIBRARIES)} (known: {', '.join(LIBRARIES)})"
         )
-    if find_spec(library) is None:
+    if find_spec(library) is None or (library == "onnxruntime" and find_spec("onnx") is None):
         extra = {"torch": "real", "onnxruntime": "onnxruntime"}.get(library, "fit")
         raise InputError(
             f"library {library!r} is not installed; install it with: "
@@ -131,6 +132,9 @@ class TorchStack:
             return torch_call(operator, self._pool), ""
         except (RuntimeError, NotImplementedError) as error:
             return None, " ".join(str(error).split())[:120]
+
+    def instances(self, operator: Operator) -> int:
+        return operator.instances
 
     def operators_a_call(self, operator: Operator) -> int:
         return 1

@@ -11,9 +11,7 @@ if TYPE_CHECKING:
     from simulator.calibrate_host import HostCalibration
 
 
-def calibrate_this_machine(
-    folder: Path, seconds: float, short: bool, library: str | None
-) -> None:
+def calibrate_this_machine(folder: Path, seconds: float, short: bool, library: str | None) -> None:
     """Measure, fit, write the files and show what is left."""
     from simulator.calibrate_host import calibrate_host, write_files
     from simulator.calibrate_host.files import targets
