@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-
 from itertools import takewhile
 from math import log2
 from statistics import median

@@ -32,8 +32,8 @@ _REPLACEMENT = 4.0
 """How suddenly a stream ceases to fit the last cache: the power of the ratio of the two."""
 
 _PACKED_COLUMNS = 512
-"""Columns of a weight matrix (of k) that are packed at a time: seen on MKL 2024.2, where the copy of
-4,096 rows begins to miss 10 MiB of cache and that of 8,192 rows misses it."""
+"""Columns of a weight matrix (of k) that are packed at a time: seen on MKL 2024.2, where the copy
+of 4,096 rows begins to miss 10 MiB of cache and that of 8,192 rows misses it."""
 
 _BLOCK_ROWS = 64
 """Effective size of the blocks on the diagonal of causal attention on a CPU."""
@@ -160,9 +160,9 @@ def _packing_cycles(
 ) -> float:
     """Rearranging the weights for this one product: work a weight, and writing the packed copy.
 
-    Every row of weights starts its stream anew, as it does for a vector. The copy of a block of columns
-    goes to where so many bytes stay. A second thread hardly helps: the part that is divided among
-    threads shrinks with the fourth root of their number.
+    Every row of weights starts its stream anew, as it does for a vector. The copy of a block of
+    columns goes to where so many bytes stay. A second thread hardly helps: the part that is divided
+    among threads shrinks with the fourth root of their number.
     """
     weights = shape.n * shape.k
     if not library.pack_cycles_per_weight:
