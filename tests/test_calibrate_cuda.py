@@ -143,7 +143,7 @@ def test_an_unknown_generation_is_refused() -> None:
 
 
 def test_without_a_gpu_there_is_nothing_to_measure() -> None:
-    with pytest.raises(InputError, match="no CUDA GPU: PyTorch 0.fake sees none here"):
+    with pytest.raises(InputError, match=r"no CUDA GPU: PyTorch 0\.fake sees none here"):
         calibrate_cuda(FakeTorch(None, known_s))
 
 

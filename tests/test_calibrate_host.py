@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,12 @@ from simulator.calibrate_host.calibrate import (
     merged,
     observations,
 )
-from simulator.calibrate_host.choices import best_of, library_choices
+from simulator.calibrate_host.choices import (
+    best_of,
+    gemv_choices,
+    loop_choices,
+    with_threads_seen,
+)
 from simulator.calibrate_host.design import Design
 from simulator.calibrate_host.parameters import Subject, applied, free_parameters, start_values
 from simulator.calibrate_host.predicted import Observation, Residuals, predicted_s
@@ -174,27 +180,31 @@ def test_every_job_runs_once_a_round_and_threads_change_once() -> None:
     assert [t.repetitions for t in timings] == [1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    "figures", [{"parallel_elements": 8192}, {"gemv_rows": 1, "single_thread_rows": 4}]
-)
-def test_whole_numbers_are_chosen_by_the_timings(figures: dict[str, int]) -> None:
-    base, observed = planted({})
+def test_when_threads_are_used_is_seen_in_the_timings() -> None:
+    base, _ = planted({})
     library = base.section.library
     assert library is not None
-    right = {name: getattr(library, name) for name in figures}
-    changed = library.model_copy(update=figures)
-    wrong = Subject(base.profile, base.section.model_copy(update={"library": changed}))
+    update = {"gemv_threads": 1, "single_thread_rows": 4}
+    changed = library.model_copy(update=update)
+    machine = Subject(base.profile, base.section.model_copy(update={"library": changed}))
+    _, observed = planted({}, machine)
+    found = with_threads_seen(base, observed).section.library
+    assert found is not None
+    assert {name: getattr(found, name) for name in update} == update
+    # what was measured on one thread alone, or not at all, says nothing
+    one = tuple(o for o in observed if o.threads == 1)
+    assert with_threads_seen(base, one) == base
+
+
+@pytest.mark.parametrize("choices", [gemv_choices, loop_choices])
+def test_whole_numbers_are_chosen_by_the_timings(
+    choices: Callable[[Subject], tuple[Subject, ...]],
+) -> None:
+    base, observed = planted({})
     residuals = Residuals(observed)
-
-    def chosen(subject: Subject) -> Subject:
-        for group in range(2):
-            choices = library_choices(subject)[group]
-            subject = best_of(subject, choices, lambda one: float(abs(residuals(one)).sum()))
-        return subject
-
-    found = chosen(wrong).section.library
-    assert {name: getattr(found, name) for name in figures} == right
-    assert chosen(base) == base
+    for wrong in choices(base):
+        best = best_of(wrong, choices(wrong), lambda one: float(abs(residuals(one)).sum()))
+        assert best == base
 
 
 def test_the_part_of_the_last_cache_that_counts_is_found() -> None:

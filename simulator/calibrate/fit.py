@@ -62,7 +62,7 @@ def fitted(
         robust = _OUTLIER * np.sqrt(2 * (np.sqrt(1 + (errors / _OUTLIER) ** 2) - 1))
         return np.concatenate([robust / np.sqrt(errors.size), expectation * moves])
 
-    def slopes(moves: np.ndarray) -> np.ndarray:
+    def by_steps(moves: np.ndarray) -> np.ndarray:
         """By steps of one length: steps relative to moves are next to nothing where those are 0."""
         steps = np.where(moves + _STEP <= high, _STEP, -_STEP)
         moved = (moves + row for row in np.diag(steps))
@@ -73,7 +73,7 @@ def fitted(
     for attempt in range(_STARTS):
         first = random.normal(0, 0.5, len(names)) if attempt else np.zeros(len(names))
         first = np.clip(first, low + 1e-3, high - 1e-3)
-        found = least_squares(costs, first, jac=slopes, bounds=(low, high), max_nfev=_EVALUATIONS)
+        found = least_squares(costs, first, jac=by_steps, bounds=(low, high), max_nfev=_EVALUATIONS)
         if best is None or found.cost < best.cost:
             best = found
     assert best is not None  # noqa: S101 - there is at least one start

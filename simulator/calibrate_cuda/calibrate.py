@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,7 @@ def _copies(device: CudaDevice) -> list[tuple[int, float]]:
         try:
             source = device.tensor(size // 4, dtype="float32")
             target = device.tensor(size // 4, dtype="float32")
-            found.append((size, device.kernel_s(lambda s=source, t=target: t.copy_(s))[0]))
+            found.append((size, device.kernel_s(partial(target.copy_, source))[0]))
         except device.torch.cuda.OutOfMemoryError:
             break
     return found

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 _ROWS = (1, 8, 32, 128, 512, 2048, 8192)
 _MATRICES = ((1024, 1024), (4096, 4096), (11008, 4096), (4096, 11008))
-_NARROW = ((1, 16, 64, 128), (8, 12, 64, 128), (1, 16, 64, 512), (8, 16, 64, 512),
-           (1, 32, 128, 1024), (4, 32, 128, 1024), (1, 32, 128, 2048), (1, 32, 128, 4096))  # fmt: skip
+_PROMPTS = (
+    (1, 16, 64, 128), (8, 12, 64, 128), (1, 16, 64, 512), (8, 16, 64, 512),
+    (1, 32, 128, 1024), (4, 32, 128, 1024), (1, 32, 128, 2048), (1, 32, 128, 4096),
+)  # fmt: skip
 """(batch, heads, columns a head, tokens) of attention over a prompt."""
-_CACHED = ((1, 16, 64, 1024), (1, 32, 128, 512), (1, 32, 128, 4096), (4, 32, 128, 1024),
-           (8, 32, 128, 512), (8, 32, 128, 2048), (32, 32, 128, 1024), (64, 16, 64, 512))  # fmt: skip
+_CACHED = (
+    (1, 16, 64, 1024), (1, 32, 128, 512), (1, 32, 128, 4096), (4, 32, 128, 1024),
+    (8, 32, 128, 512), (8, 32, 128, 2048), (32, 32, 128, 1024), (64, 16, 64, 512),
+)  # fmt: skip
 """(batch, heads, columns a head, cached tokens) of attention of one token."""
 _ROW_WISE = tuple((m, n) for m in (64, 1024, 8192, 32768) for n in (1024, 4096))
 _ELEMENTS = tuple(2**power for power in range(14, 27, 2))
@@ -43,7 +47,7 @@ def _sizes(dtype: str) -> Iterator[tuple[str, Mapping[str, int]]]:
             yield "matmul", {"batch": 1, "m": m, "n": n, "k": k}
     if dtype != "fp32":
         for causal in (0, 1):
-            for batch, heads, width, tokens in _NARROW:
+            for batch, heads, width, tokens in _PROMPTS:
                 yield "attention", _attention(batch, heads, width, tokens, tokens, causal)
         for batch, heads, width, cached in _CACHED:
             yield "attention", _attention(batch, heads, width, 1, cached, 0)

@@ -1,4 +1,4 @@
-"""The profile that a measured GPU starts from: a bundled one that it is, or one made from its like."""
+"""The profile that a measured GPU starts from: a bundled one, or one made from its like."""
 
 from __future__ import annotations
 

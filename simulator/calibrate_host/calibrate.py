@@ -12,6 +12,7 @@ from simulator.calibrate_host.choices import (
     best_of,
     cache_choices,
     gemv_choices,
+    loop_choices,
     with_threads_seen,
 )
 from simulator.calibrate_host.design import Design, Operator
@@ -218,8 +219,9 @@ def observations(
 def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCalibration:
     """The parameters that make the predictions of all observations nearest to what was measured.
 
-    When threads are used is read off the timings. The part of the last cache that counts is chosen
-    by a fit with each, the rows of matrix-vector products by what the fit then predicts with each.
+    When products use threads is read off the timings. The part of the last cache that counts is
+    chosen by a fit with each; the rows of matrix-vector products, and the elements from which on
+    loops use threads, by what the fit then predicts with each.
     """
     residuals = Residuals(observed)
     kinds = frozenset(name for one in observed for name in (one.operator.name, one.operator.dtype))
@@ -240,10 +242,11 @@ def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCali
     )
     if chosen != base:
         found = fit(chosen, found.values)
-    better = best_of(chosen, gemv_choices(chosen), partial(cost, values=found.values))
-    if better != chosen:
-        chosen = better
-        found = fit(chosen, found.values)
+    for choices in (gemv_choices, loop_choices):
+        better = best_of(chosen, choices(chosen), partial(cost, values=found.values))
+        if better != chosen:
+            chosen = better
+            found = fit(chosen, found.values)
     date = datetime.date.today().isoformat()
     source = f"fitted on {date} to {len(observed)} timings of this machine's own kernels"
     subject = applied(chosen, found.values, source)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
-from math import log2
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -17,45 +16,37 @@ if TYPE_CHECKING:
 _GEMV_ROWS = (0, 1, 2, 3, 4)
 _FASTER = 1.15
 """All threads are at work where one alone takes so much longer; less may be a faster clock."""
-_LOOPS = ("add", "multiply", "silu")
-"""Kernels that all follow the framework's own rule for when to use threads."""
+_PARALLEL_FROM = tuple(2**power for power in range(12, 18))
 _SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 _BETTER = 0.98
 """A figure moves only where all residuals together shrink at least to this part."""
 
 
 def with_threads_seen(base: Subject, observed: Sequence[Observation]) -> Subject:
-    """The base with the sizes from which on several threads shorten what they work at.
+    """The base with products on one thread up to as many rows as several do not shorten.
 
-    Products by their rows, loops by their elements: from a power of two on. What was not measured,
-    or not on one thread and on all, stays.
+    What was not measured, or not on one thread and on all, stays.
     """
     cores, library = base.profile.cores.count, base.section.library
     if library is None or cores == 1:
         return base
     update: dict[str, int] = {}
-    rows = _speed_ups(observed, cores, ("product",), "m")
+    rows = _speed_ups(observed, cores)
     if rows:
         alone = list(takewhile(lambda m: rows[m] < _FASTER, sorted(rows)))
         update["single_thread_rows"] = max(alone, default=0)
         update["gemv_threads"] = 1 if alone else 0
-    elements = _speed_ups(observed, cores, _LOOPS, "elements")
-    several = list(takewhile(lambda n: elements[n] >= _FASTER, sorted(elements, reverse=True)))
-    if several:
-        update["parallel_elements"] = 2 ** int(log2(several[-1]))
     return _with_library(base, update)
 
 
-def _speed_ups(
-    observed: Sequence[Observation], cores: int, names: Sequence[str], size: str
-) -> dict[int, float]:
-    """By a size of an operator: time on one thread over time on all, the median of all shapes."""
+def _speed_ups(observed: Sequence[Observation], cores: int) -> dict[int, float]:
+    """By the rows of products: time on one thread over time on all, the median of all shapes."""
     seconds = {(one.operator.label, one.threads): one.seconds for one in observed}
     found: dict[int, list[float]] = {}
     for one in observed:
         alone = seconds.get((one.operator.label, 1))
-        if one.operator.name in names and one.threads == cores and alone is not None:
-            found.setdefault(one.operator.sizes[size], []).append(alone / one.seconds)
+        if one.operator.name == "product" and one.threads == cores and alone is not None:
+            found.setdefault(one.operator.sizes["m"], []).append(alone / one.seconds)
     return {value: median(ratios) for value, ratios in found.items()}
 
 
@@ -67,6 +58,13 @@ def _with_library(base: Subject, update: Mapping[str, int]) -> Subject:
 def gemv_choices(base: Subject) -> tuple[Subject, ...]:
     """The base with products as matrix-vector products up to other numbers of rows."""
     return tuple(_with_library(base, {"gemv_rows": rows}) for rows in _GEMV_ROWS)
+
+
+def loop_choices(base: Subject) -> tuple[Subject, ...]:
+    """The base with loops on several threads from other numbers of elements on."""
+    if base.profile.cores.count == 1:
+        return ()
+    return tuple(_with_library(base, {"parallel_elements": size}) for size in _PARALLEL_FROM)
 
 
 def cache_choices(base: Subject) -> tuple[Subject, ...]:

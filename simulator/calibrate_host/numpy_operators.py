@@ -29,9 +29,9 @@ def numpy_call(operator: Operator, pool: Any) -> tuple[Callable[[], Any] | None,
         function = ROW_WISE[operator.name]
         return lambda: function(x, gain), ""
     if operator.name in ELEMENTWISE:
-        x = np.full(sizes["elements"], 0.5, dtype=np.float32)
+        flat = np.full(sizes["elements"], 0.5, dtype=np.float32)
         function_of_one = ELEMENTWISE[operator.name]
-        return lambda: function_of_one(x), ""
+        return lambda: function_of_one(flat), ""
     binary = {"add": np.add, "multiply": np.multiply}.get(operator.name)
     if binary is None:
         return None, "NumPy has no such function, and runs it as others"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def _chain_model(name: str, shape: tuple[int, ...], other: tuple[int, ...], node
     names = ["x", *(f"y{i}" for i in range(nodes))]
     made = [
         helper.make_node(kind, [before, *more], [after], **attributes)
-        for before, after in zip(names, names[1:], strict=False)
+        for before, after in pairwise(names)
     ]
     constants = {"gain": (shape[-1],), "square": (shape[-1], shape[-1])}
     weights = [

@@ -27,9 +27,9 @@ class Stack(Protocol):
     """A library whose operators are measured, and the runtime `base` that describes it.
 
     `section`: the figures that the fit starts from. `call`: an operator to be called, or why not,
-    which stands for `operators_a_call` of them, and is built `instances` times. `quietly`: a block in which it is measured.
-    `thread_counts`: those worth measuring on so many cores; the first job after `set_threads` is
-    warmed up. `dispatch_jobs`: what its host side costs, by kind of moment.
+    which stands for `operators_a_call` of them, and is built `instances` times. `quietly`: a block
+    in which it is measured. `thread_counts`: those worth measuring on so many cores.
+    `dispatch_jobs`: what its host side costs, by kind of moment.
     """
 
     @property
@@ -57,8 +57,9 @@ def stack_class(library: str | None) -> type[TorchStack] | type[NumpyStack] | ty
     if library is None:
         library = "torch" if find_spec("torch") is not None else "numpy"
     if library not in LIBRARIES:
+        known = ", ".join(LIBRARIES)
         raise InputError(
-            f"unknown library {library!r}{nearest(library, LIBRARIES)} (known: {', '.join(LIBRARIES)})"
+            f"unknown library {library!r}{nearest(library, LIBRARIES)} (known: {known})"
         )
     if find_spec(library) is None or (library == "onnxruntime" and find_spec("onnx") is None):
         extra = {"torch": "real", "onnxruntime": "onnxruntime"}.get(library, "fit")

@@ -27,7 +27,7 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the calibrated machine, for --on FILE; with --host or --device a folder  [out]",
+            help="Write the machine, for --on FILE; with --host, --device a folder  [out]",
         ),
     ] = None,
     seconds: Annotated[
