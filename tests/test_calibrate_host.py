@@ -217,7 +217,9 @@ def test_the_part_of_the_last_cache_that_counts_is_found() -> None:
     _, observed = planted({}, Subject(machine, base.section))
     alone = tuple(one for one in observed if one.threads == 1)
     found = fit_observations(alone, base)
-    assert found.subject.profile.memory["l3"].capacity_bytes == l3.capacity_bytes // 2
+    level = found.subject.profile.memory["l3"]
+    assert level.capacity_bytes == l3.capacity_bytes // 2
+    assert "the part of it that explains the timings best" in level.source
     assert max(map(abs, found.after)) < 0.05
 
 

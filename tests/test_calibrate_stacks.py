@@ -93,12 +93,14 @@ def test_numpy_runs_all_but_attention() -> None:
 def test_numpy_threads_are_as_they_were_afterwards() -> None:
     pytest.importorskip("threadpoolctl")
     stack = NumpyStack(2**16)
-    before = [one["num_threads"] for one in stack._threads.info()]
+    pools = stack._threads
+    assert pools is not None
+    before = [one["num_threads"] for one in pools.info()]
     with stack.quietly():
         stack.set_threads(1)
-        blas = [one for one in stack._threads.info() if one["user_api"] == "blas"]
+        blas = [one for one in pools.info() if one["user_api"] == "blas"]
         assert {one["num_threads"] for one in blas} <= {1}
-    assert [one["num_threads"] for one in stack._threads.info()] == before
+    assert [one["num_threads"] for one in pools.info()] == before
 
 
 def test_without_threadpoolctl_numpy_has_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:

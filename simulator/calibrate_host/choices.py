@@ -18,6 +18,7 @@ _FASTER = 1.15
 """All threads are at work where one alone takes so much longer; less may be a faster clock."""
 _PARALLEL_FROM = tuple(2**power for power in range(12, 18))
 _SHARES = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
+_PART = "capacity: the part of it that explains the timings best"
 _BETTER = 0.98
 """A figure moves only where all residuals together shrink at least to this part."""
 
@@ -80,7 +81,8 @@ def cache_choices(base: Subject) -> tuple[Subject, ...]:
     found = []
     for part in parts:
         if part * last.instances >= 2 * inside.total_bytes or part == last.capacity_bytes:
-            level = last.model_copy(update={"capacity_bytes": part})
+            said = last.source if part == last.capacity_bytes else f"{last.source}; {_PART}"
+            level = last.model_copy(update={"capacity_bytes": part, "source": said})
             memory = {**base.profile.memory, caches[-1]: level}
             profile = base.profile.model_copy(update={"memory": memory})
             found.append(Subject(profile, base.section))
