@@ -18,10 +18,12 @@ from workloads.disentangled import beside_first_layer
 from workloads.embed import embed_segment
 from workloads.errors import InputError, shown
 from workloads.footprint import footprint
+from workloads.growing import Varies, growing
 from workloads.layers import LayerKind, layer_runs
 from workloads.moment import Moment, Pass, Program, Repeat, Segment, Tensor
 from workloads.output import Logits, norm_segment, output_segment
-from workloads.request import Request, arithmetic_dtype, plan, weight_format
+from workloads.passes import Part, Steps, ends_of, passes_of
+from workloads.request import Request, arithmetic_dtype, plan, steps_among, weight_format
 from workloads.stages import stage_repeats
 from workloads.step import Step
 
@@ -146,7 +148,7 @@ def compile_passes(
         model,
         _extremes(passes).values(),
         batch=batch * requests[-1].rows,
-        length=max(p.context + p.tokens for p in passes),
+        length=max(p.context + p.tokens for p in ends_of(passes)),
         dtype=kind,
         weight_dtype=weight_kind,
         source=requests[0].source if decoded else 0,
@@ -154,9 +156,9 @@ def compile_passes(
     return Program(model.name, passes, batch, kind, needs)
 
 
-def _extremes(passes: tuple[Pass, ...]) -> dict[int, Segment]:
+def _extremes(passes: Sequence[Pass]) -> dict[int, Segment]:
     """The segments of the passes that need most: the first and last prefill, and the last."""
-    reading = [p for p in passes if p.phase == "prefill"]
+    reading = [p for p in ends_of(passes) if p.phase == "prefill"]
     chosen = (passes[0], *reading[-1:], passes[-1])
     return {id(r.segment): r.segment for p in chosen for r in p.repeats}
 
@@ -174,35 +176,59 @@ class _Part:
 
 def _passes(
     model: Model, requests: Sequence[Request], template: Step, part: _Part
-) -> tuple[Pass, ...]:
+) -> Sequence[Pass]:
     """Each request as a pass; segments that do not depend on the context are shared."""
     known = _Known(model, part)
-    passes = []
-    for request in requests:
-        step = replace(
-            template,
-            batch=template.batch * request.rows,
-            tokens=request.tokens,
-            context=request.context,
-            source=request.source,
-            crosses=request.encodes,
-            beams=request.rows,
-            gathers=request.gathers,
-            absorbs=request.phase == "decode" and not part.expand_latents,
-        )
-        repeats: list[Repeat] = []
-        if request.encodes and model.encoder is not None:
-            reading = replace(template, tokens=request.source)
-            repeats += _encoder_repeats(model.encoder, reading, part)
-        if request.tokens:
-            repeats += known.repeats(step, ends=request.ends)
-        # what is read of an image is its features, not the queries for objects
-        tokens = request.source if model.queries else request.tokens or request.source
-        chosen = int(part.sampled and request.ends)
-        passes.append(
-            Pass(request.name, request.phase, tokens, request.context, tuple(repeats), chosen)
-        )
-    return tuple(passes)
+    parts: list[Part] = []
+    for run in steps_among(requests):
+        parts += _steps(known, run, template) if len(run) > 1 else [_pass(known, run[0], template)]
+    return passes_of(parts)
+
+
+def _steps(known: _Known, run: Sequence[Request], template: Step) -> list[Part]:
+    """Passes that read one position more each, as one as far as they are made alike."""
+    found: list[Part] = []
+    while run:
+        first, count = run[0], len(run)
+        while count > 1:
+            general = replace(first, context=growing(first.context, 0, count))
+            try:
+                step = _pass(known, general, template)
+                break
+            except Varies as varies:
+                count = varies.at or 1
+        if count == 1:
+            found.append(_pass(known, first, template))
+        else:
+            base, dot, number = first.name.rpartition(".")
+            found.append(Steps(replace(step, name=base + dot), count, int(number)))
+        run = run[count:]
+    return found
+
+
+def _pass(known: _Known, request: Request, template: Step) -> Pass:
+    model, part = known.model, known.part
+    step = replace(
+        template,
+        batch=template.batch * request.rows,
+        tokens=request.tokens,
+        context=request.context,
+        source=request.source,
+        crosses=request.encodes,
+        beams=request.rows,
+        gathers=request.gathers,
+        absorbs=request.phase == "decode" and not part.expand_latents,
+    )
+    repeats: list[Repeat] = []
+    if request.encodes and model.encoder is not None:
+        reading = replace(template, tokens=request.source)
+        repeats += _encoder_repeats(model.encoder, reading, part)
+    if request.tokens:
+        repeats += known.repeats(step, ends=request.ends)
+    # what is read of an image is its features, not the queries for objects
+    tokens = request.source if model.queries else request.tokens or request.source
+    chosen = int(part.sampled and request.ends)
+    return Pass(request.name, request.phase, tokens, request.context, tuple(repeats), chosen)
 
 
 def _encoder_repeats(encoder: Model, step: Step, part: _Part) -> list[Repeat]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -265,6 +265,8 @@ class Parallel:
 class Program:
     """Passes that run one after another, and what they need in memory.
 
+    `passes` may be a workloads.passes.Passes, which makes single passes when they are asked for.
+
     With several devices (`layout`) counts and footprint are those of the ranks that are simulated:
     the footprint of the fullest one, the counts of one of each pipeline stage.
 
@@ -272,7 +274,7 @@ class Program:
     """
 
     workload: str
-    passes: tuple[Pass, ...]
+    passes: Sequence[Pass]
     batch: int
     dtype: Dtype
     footprint: Footprint
@@ -281,14 +283,15 @@ class Program:
 
     @property
     def moment_count(self) -> int:
-        return sum(p.moment_count for p in self.passes)
+        from workloads.passes import counted
+
+        return sum(step.moment_count * count for step, count in counted(self.passes))
 
     @property
     def counts(self) -> OperationCounts:
-        total = OperationCounts()
-        for step in self.passes:
-            total += step.counts
-        return total
+        from workloads.passes import counts_of
+
+        return counts_of(self.passes)
 
     @property
     def matrix_flops(self) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from simulator.engine.plan import Plan
-from simulator.fold import Column
-from simulator.trace import Stretch, Trace
+from simulator.blocks import Column
+from simulator.trace import StepStretch, Stretch, Trace
+
+T = TypeVar("T")
 
 
-def lazy_trace(plan: Plan, stretches: Sequence[Stretch], cycles: int) -> Trace:
+def lazy_trace(plan: Plan, stretches: Sequence[Stretch | StepStretch], cycles: int) -> Trace:
     """The trace of stretches that ran on one device in order; see simulator.trace.Stretch."""
     launch = plan.launch_cycles if plan.host == "asynchronous" else 0
     hosted = plan.host != "none"
@@ -40,20 +43,28 @@ def lazy_trace(plan: Plan, stretches: Sequence[Stretch], cycles: int) -> Trace:
         begin = s.started[j] + k * s.dispatch_period
         return converted(s.dispatched[j] + k * s.dispatch_period) - converted(begin)
 
-    def of(value: Callable[[Stretch, int, int], int]) -> Column[int, Stretch]:
-        return Column(stretches, firsts, count, lambda s: s.width, value)
+    def of(value: Callable[[Stretch, int, int], T]) -> Column[T, Stretch | StepStretch]:
+        def at(s: Stretch | StepStretch, k: int, j: int) -> T:
+            return value(*s.find(k, j)) if isinstance(s, StepStretch) else value(s, k, j)
+
+        return Column(stretches, firsts, count, lambda s: s.width, at)
+
+    def retired_at(s: Stretch | StepStretch, k: int, j: int) -> int:
+        if not isinstance(s, StepStretch):
+            return retired(s, k, j)
+        return s.ends[k] if j == s.width - 1 else retired(*s.find(k, j))
 
     return Trace(
         clock_hz=device_hz,
         core_count=plan.core_count,
         cycles=cycles,
         in_order=True,
-        demands=Column(stretches, firsts, count, lambda s: s.width, lambda s, k, j: s.demands[j]),
+        demands=of(lambda s, k, j: s.demands[j]),
         ready=of(ready),
         dispatched=of(arrived),
         issued=of(lambda s, k, j: retired(s, k, j) - s.held[j]),
-        retired=of(retired),
-        cores=Column(stretches, firsts, count, lambda s: s.width, lambda s, k, j: s.cores[j]),
+        retired=Column(stretches, firsts, count, lambda s: s.width, retired_at),
+        cores=of(lambda s, k, j: s.cores[j]),
         dispatch_cycles=of(spent),
         launch_cycles=launch,
         stretches=stretches,

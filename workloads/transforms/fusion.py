@@ -9,11 +9,12 @@ from typing import Literal
 
 from workloads.footprint import peak_activation_bytes
 from workloads.moment import ElementShape, MatmulShape, Moment, Program, Segment
+from workloads.passes import on_steps
 from workloads.transforms.heads import split_segment
 from workloads.transforms.rewrite import (
     Merge,
     contract,
-    distinct_segments,
+    extreme_segments,
     imported_names,
     rewrite,
     with_activation_bytes,
@@ -48,6 +49,7 @@ class Fusion:
     cache: bool = False
 
 
+@on_steps
 def fuse(program: Program, fusion: Fusion) -> Program:
     """The program as a runtime with these fusions executes it.
 
@@ -63,8 +65,7 @@ def fuse(program: Program, fusion: Fusion) -> Program:
         program = shift_norms(program)
     keep = imported_names(program)
     program = rewrite(program, lambda segment: _fuse_segment(segment, fusion, keep))
-    segments = distinct_segments(program)
-    return with_activation_bytes(program, peak_activation_bytes(segments))
+    return with_activation_bytes(program, peak_activation_bytes(extreme_segments(program)))
 
 
 def _fuse_segment(segment: Segment, fusion: Fusion, keep: frozenset[str]) -> Segment:

@@ -11,16 +11,25 @@ from workloads.moment import (
     Kind,
     Moment,
     OperationCounts,
+    Pass,
     Program,
     Segment,
     Shape,
     Tensor,
 )
+from workloads.passes import counted, ends_of, with_passes
 
 
 def distinct_segments(program: Program) -> list[Segment]:
-    """Each segment object of a program once, in graph order."""
-    return list({id(r.segment): r.segment for p in program.passes for r in p.repeats}.values())
+    """Each segment object of a program once, in graph order; of Steps those of the template."""
+    passes = [step for step, _ in counted(program.passes)]
+    return list({id(r.segment): r.segment for p in passes for r in p.repeats}.values())
+
+
+def extreme_segments(program: Program) -> list[Segment]:
+    """Segments of which one has the largest of anything that is counted in them."""
+    passes = ends_of(program.passes)
+    return list({id(r.segment): r.segment for p in passes for r in p.repeats}.values())
 
 
 def imported_names(program: Program) -> frozenset[str]:
@@ -31,14 +40,16 @@ def imported_names(program: Program) -> frozenset[str]:
 def rewrite(program: Program, change: Callable[[Segment], Segment]) -> Program:
     """A program with every segment changed; a segment that occurs often is changed once.
 
-    Segments shared before are shared afterwards, so that a reader may still go by identity.
+    Segments shared before are shared afterwards, so that a reader may still go by identity. Of
+    workloads.passes.Steps the template is changed; Varies where `change` cannot do that.
     """
     changed = {id(segment): change(segment) for segment in distinct_segments(program)}
-    passes = tuple(
-        replace(p, repeats=tuple(replace(r, segment=changed[id(r.segment)]) for r in p.repeats))
-        for p in program.passes
-    )
-    return replace(program, passes=passes)
+
+    def in_pass(step: Pass) -> Pass:
+        repeats = tuple([replace(r, segment=changed[id(r.segment)]) for r in step.repeats])
+        return replace(step, repeats=repeats)
+
+    return with_passes(program, in_pass)
 
 
 @dataclass(frozen=True, slots=True)
