@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from operator import is_
 from typing import Any, cast
 
 
@@ -146,24 +148,32 @@ def total(value: int, steps: range) -> int:
     return len(steps) * (value.at(steps[0]) + value.at(steps[-1])) // 2
 
 
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    """The fields of a dataclass; none of another type."""
+    return tuple([f.name for f in fields(kind)]) if is_dataclass(kind) else ()
+
+
+_PLAIN = (str, int, type(None))
+
+
 def over(value: Any, low: int, high: int, later: int = 0) -> Any:
     """`value` for the steps from `low` to `high` - 1, `later` steps later: as in step t + later."""
+    if isinstance(value, _PLAIN):
+        return value
     if isinstance(value, Growing):
         return Growing(value.start + later * value.slope, value.slope, low, high)
     if isinstance(value, tuple):
         items = tuple([over(item, low, high, later) for item in value])
-        changed = any(new is not old for new, old in zip(items, value, strict=True))
-        return items if changed else value
+        return value if all(map(is_, items, value)) else items
     if isinstance(value, Mapping):
         return {name: over(item, low, high, later) for name, item in value.items()}
-    if not is_dataclass(value) or isinstance(value, type):
-        return value
     update = {}
-    for f in fields(value):
-        old = getattr(value, f.name)
+    for name in _names(type(value)):
+        old = getattr(value, name)
         new = over(old, low, high, later)
         if new is not old:
-            update[f.name] = new
+            update[name] = new
     return replace(value, **update) if update else value
 
 
@@ -176,16 +186,15 @@ def compiled(value: Any) -> Callable[[int], Any] | None:
         return value.at
     if isinstance(value, tuple):
         return _built(value, lambda *items: items)
-    if not is_dataclass(value) or isinstance(value, type):
-        return None
-    return _built([getattr(value, f.name) for f in fields(value)], type(value))
+    names = _names(type(value))
+    return _built([getattr(value, name) for name in names], type(value)) if names else None
 
 
 def _built(parts: Sequence[Any], make: Callable[..., Any]) -> Callable[[int], Any] | None:
     found: list[tuple[int, Callable[[int], Any]]] = []
     same: list[tuple[int, int]] = []  # the same object at two places stays one
     for place, part in enumerate(parts):
-        if isinstance(part, (str, int)) or part is None:
+        if isinstance(part, _PLAIN):
             continue
         again = next((i for i, _ in found if parts[i] is part), None)
         if again is not None:

@@ -143,6 +143,14 @@ class Segment:
         return cls(name, ordered, tuple(edges))
 
     @cached_property
+    def producers(self) -> tuple[tuple[int, ...], ...]:
+        """For each moment the positions of those that it follows."""
+        found: list[list[int]] = [[] for _ in self.moments]
+        for producer, consumer in self.edges:
+            found[consumer].append(producer)
+        return tuple(map(tuple, found))
+
+    @cached_property
     def imports(self) -> tuple[tuple[str, int], ...]:
         """(tensor, position) of each activation or input that comes from an earlier segment."""
         written: set[str] = set()
