@@ -78,9 +78,12 @@ class _Chain:
     cycles: int
     counts: tuple[int, ...]
 
-    def at(self, more: Sequence[int]) -> int:
-        """The length, with so many more cycles for each moment that changes."""
-        return self.cycles + sum(map(mul, self.counts, more))
+    def over(self, more: Sequence[Sequence[int]]) -> list[int]:
+        """The length in one pass after another, from the cycles above the least of each moment."""
+        if len(self.counts) == 1:
+            count = self.counts[0]
+            return [self.cycles + count * above for (above,) in more]
+        return [self.cycles + sum(map(mul, self.counts, above)) for above in more]
 
 
 _BITS = 32
@@ -149,14 +152,13 @@ class _Paths:
         if carried is not None and len(changing) <= _MOST_CHANGING:
             growth = self._evenly(steps, work, list(changing.values()), carried)
         if carried is not None and growth is not None:
-            at = self.written.get(carried, 0)
-            least = [min(own) for own in changing.values()]
-            for number in range(steps.count - 1):
-                more = [own[number] - low for own, low in zip(changing.values(), least, strict=True)]
-                self.longest = max(self.longest, at + growth.ends.at(more))
-                at += growth.writes.at(more)
-            self.written[carried] = at
             number = steps.count - 1
+            more = _above_least(list(changing.values()), number)
+            at = self.written.get(carried, 0)
+            for ends, writes in zip(growth.ends.over(more), growth.writes.over(more), strict=True):
+                self.longest = max(self.longest, at + ends)
+                at += writes
+            self.written[carried] = at
         for last in range(number, steps.count):
             self._pass(steps, [[_of(own, last) for own in asked] for asked in work])
 
@@ -216,8 +218,8 @@ class _Paths:
                 ],
             )
             more = [cycles - min(own) for cycles, own in zip(corner, changing, strict=True)]
-            lengths = (growth.ends.at(more), growth.writes.at(more))
-            if (there.longest, there.written[carried]) != lengths:
+            lengths = [chain.over([more])[0] for chain in (growth.ends, growth.writes)]
+            if [there.longest, there.written[carried]] != lengths:
                 return None
         return growth
 
@@ -226,6 +228,14 @@ class _Paths:
         paths = _Paths(self._plan)
         paths.written, paths._edges = written, self._edges
         return paths
+
+
+def _above_least(changing: Sequence[list[int]], count: int) -> list[tuple[int, ...]]:
+    """By how many cycles each moment exceeds its least, in each of the first passes."""
+    if not changing:
+        return [()] * count
+    above = [[cycles - low for cycles in own[:count]] for own in changing for low in (min(own),)]
+    return list(zip(*above, strict=True))
 
 
 def _of(own: int | list[int], number: int) -> int:

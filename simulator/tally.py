@@ -104,18 +104,20 @@ class Tally:
             for demand, cores, held in changing(row):
                 yield times, demand, len(cores), held
 
-    def add(self, row: _Row, timed: Callable[[Moment], float]) -> None:
-        """One more row: moments that were alike, or one that changed from pass to pass."""
+    def add(
+        self, row: _Row, timed: Callable[[Moment], float], asked: Callable[[SpanRow], Asked]
+    ) -> None:
+        """One more row: moments that were alike, or one that changed from pass to pass.
+
+        `asked`: in all passes together, by one instance of such a moment.
+        """
         moment, by_level, span, steps, elapsed = row
         if len(span) == 4:
             times = span[0]
             self.asked.add(*span)
         else:
             times = span[0] * len(steps)
-            totals = Asked()
-            for demand, cores, held in changing(span[1]):
-                totals.add(1, demand, len(cores), held)
-            self.asked.add_all(span[0], totals)
+            self.asked.add_all(span[0], asked(span[1]))
         each = times // len(steps)
         self._spans.append(span)
         self.count += times
@@ -154,6 +156,16 @@ def tallies(job: Job, trace: Trace, timed: Callable[[Moment], float]) -> list[Ta
     `timed`: multiply-accumulates of a moment that take time, where some weights are zero.
     """
     phases = [step.phase for step, count in counted(job.program.passes) for _ in range(count)]
+    known: dict[int, Asked] = {}
+
+    def asked(row: SpanRow) -> Asked:
+        totals = known.get(id(row.demand))
+        if totals is None:
+            totals = known[id(row.demand)] = Asked()
+            for demand, cores, held in changing(row):
+                totals.add(1, demand, len(cores), held)
+        return totals
+
     found: dict[tuple[object, ...], Tally] = {}
     for pass_index, segment, row in _rows(trace) if trace.stretches else _moments(job, trace):
         moment, phase = row[0], phases[pass_index]
@@ -161,7 +173,7 @@ def tallies(job: Job, trace: Trace, timed: Callable[[Moment], float]) -> list[Ta
         tally = found.get(key)
         if tally is None:
             tally = found[key] = Tally(phase, segment, moment, [0] * len(row[1]))
-        tally.add(row, timed)
+        tally.add(row, timed, asked)
     return list(found.values())
 
 

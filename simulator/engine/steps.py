@@ -26,7 +26,9 @@ Held: TypeAlias = int | list[int]
 
 def follow_steps(line: Line, steps: StepBlocks) -> bool:
     """Run the passes; False where one of their moments can never retire."""
-    work = [_work_of(line, block, asked) for block, asked in zip(steps.blocks, steps.asked, strict=True)]
+    known: dict[int, _Alone] = {}
+    pairs = zip(steps.blocks, steps.asked, strict=True)
+    work = [_work_of(line, block, asked, known) for block, asked in pairs]
     if any(-1 in (held if isinstance(held, list) else (held,)) for w in work for held in w.held):
         return False
     leading = _leading(line.plan, work) if _begins_apart(line.plan, steps) else None
@@ -61,15 +63,24 @@ class _Work:
     """-1 where it is not the same in all passes."""
 
 
-def _work_of(line: Line, block: Block, asked: Sequence[Asked]) -> _Work:
+_Alone: TypeAlias = tuple[Held, tuple[int, ...] | list[tuple[int, ...]], int]
+
+
+def _work_of(
+    line: Line, block: Block, asked: Sequence[Asked], known: dict[int, _Alone]
+) -> _Work:
+    """`known`: by identity, so that moments which ask for the same are told to be alike."""
     work = _Work(block, asked, [], [], [])
     for own in asked:
-        demands = own if isinstance(own, tuple) else (own,)
-        held, cores = line.alone(demands)
-        spent = {demand.dispatch_cycles for demand in demands}
-        work.spent.append(spent.pop() if len(spent) == 1 else -1)
-        work.held.append(held if isinstance(own, tuple) else held[0])
-        work.cores.append(cores if isinstance(own, tuple) else cores[0])
+        if id(own) not in known:
+            demands = own if isinstance(own, tuple) else (own,)
+            each, cores = line.alone(demands)
+            spent = {demand.dispatch_cycles for demand in demands}
+            only = spent.pop() if len(spent) == 1 else -1
+            changes = isinstance(own, tuple)
+            known[id(own)] = (each, cores, only) if changes else (each[0], cores[0], only)
+        for column, value in zip((work.held, work.cores, work.spent), known[id(own)], strict=True):
+            column.append(value)  # type: ignore[attr-defined]
     return work
 
 
