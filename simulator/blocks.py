@@ -1,4 +1,4 @@
-"""A program in blocks: instances of a segment that ask for the same, and passes that grow evenly."""
+"""A program in blocks: instances of a segment that are alike, and passes that grow evenly."""
 
 from __future__ import annotations
 
@@ -192,9 +192,7 @@ class Asking(Protocol):
         """The first moment of a pass, which would ask for `demand` elsewhere."""
 
 
-def with_demands(
-    blocks: Sequence[AnyBlock], asking: Asking
-) -> list[AnyBlock]:
+def with_demands(blocks: Sequence[AnyBlock], asking: Asking) -> list[AnyBlock]:
     """Blocks with what their moments ask for."""
     found: list[AnyBlock] = []
     pass_index = -1
@@ -234,13 +232,15 @@ def _steps_with_demands(steps: StepBlocks, asking: Asking) -> StepBlocks:
                 continue
             key = (moment, moved)
             if key not in known:
-                known[key] = tuple([
-                    asking.anew(
-                        moment_at(step) if moment_at else moment,
-                        moved_at(step) if moved_at else moved,
-                    )
-                    for step in range(steps.low, steps.low + steps.count)
-                ])
+                known[key] = tuple(
+                    [
+                        asking.anew(
+                            moment_at(step) if moment_at else moment,
+                            moved_at(step) if moved_at else moved,
+                        )
+                        for step in range(steps.low, steps.low + steps.count)
+                    ]
+                )
             own.append(known[key])
         asked.append(tuple(own))
     return _with_firsts(steps, asked, asking)

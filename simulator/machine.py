@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
+from simulator.blocks import AnyBlock, column, with_demands
 from simulator.demand import Context, Demand, demand_of
 from simulator.engine import FlatGraph, Plan
-from simulator.blocks import AnyBlock, column, with_demands
 from simulator.fold import fold
 from simulator.memory import Hierarchy, Traffic, hierarchy
 from simulator.placing import places_of, with_nodes

@@ -141,7 +141,9 @@ def default_limit_watts(profile: Profile, program: Program) -> float | None:
     """
     if profile.power is None or profile.power.energy is None:
         return None
-    if program.layout.devices > 1 or any(step.phase == "operator" for step, _ in counted(program.passes)):
+    if program.layout.devices > 1 or any(
+        step.phase == "operator" for step, _ in counted(program.passes)
+    ):
         return None
     return profile.power.tdp_watts
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from simulator.attribution import span_core_cycles
 from simulator.trace import StepStretch
-from workloads.moment import CollectiveShape, OperationCounts
 from workloads.growing import compiled, total
+from workloads.moment import CollectiveShape, OperationCounts
 from workloads.passes import counted
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ class Tally:
     """All runs of a moment of that name in the segments of one name, in passes of one phase.
 
     `moment`: the first of them; all have its kind, stage and types. `counts` and `bytes_by_level`
-    (nearest cache first, then DRAM) and `asked` are those of all together. `elapsed`: cycles from the retirement before to that of each, added up.
+    (nearest cache first, then DRAM) and `asked` are those of all together. `elapsed`: cycles from
+    the retirement before to that of each, added up.
     """
 
     phase: str
@@ -217,12 +218,26 @@ def _moments(job: Job, trace: Trace) -> Iterator[tuple[int, str, _Row]]:
     for instance in job.flat.instances:
         step, segment = instance.pass_index, instance.segment.name
         for index, moment in enumerate(instance.segment.moments, instance.first):
-            held, cores, demand = retired[index] - issued[index], trace.cores[index], job.demands[index]
+            held, cores, demand = (
+                retired[index] - issued[index],
+                trace.cores[index],
+                job.demands[index],
+            )
             key = (phases[step], segment, id(moment), id(demand), len(cores), held)
             known = alike.get(key)
             if known is None:
                 traffic = job.traffic[index]
-                known = alike[key] = [step, segment, moment, traffic, demand, len(cores), held, 0, 0]
+                known = alike[key] = [
+                    step,
+                    segment,
+                    moment,
+                    traffic,
+                    demand,
+                    len(cores),
+                    held,
+                    0,
+                    0,
+                ]
             known[7] += 1
             known[8] += elapsed[index]
     for step, segment, moment, traffic, demand, cores, held, count, took in alike.values():

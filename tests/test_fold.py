@@ -159,7 +159,9 @@ def test_replayed_cycles_are_those_of_the_events(
                 begin = stretch.first + row.block.first + row.position
                 for number in range(stretch.count):
                     at = begin + number * stretch.width
-                    found += sum(elapsed[at : at + row.block.count * row.block.width : row.block.width])
+                    found += sum(
+                        elapsed[at : at + row.block.count * row.block.width : row.block.width]
+                    )
                 assert row.elapsed == found
             continue
         end = stretch.first + stretch.count * stretch.width

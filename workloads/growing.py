@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from functools import cache
 from operator import is_
 from typing import Any, cast
 
@@ -148,10 +147,16 @@ def total(value: int, steps: range) -> int:
     return len(steps) * (value.at(steps[0]) + value.at(steps[-1])) // 2
 
 
-@cache
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
 def _names(kind: type) -> tuple[str, ...]:
     """The fields of a dataclass; none of another type."""
-    return tuple([f.name for f in fields(kind)]) if is_dataclass(kind) else ()
+    found = _FIELDS.get(kind)
+    if found is None:
+        found = tuple([f.name for f in fields(kind)]) if is_dataclass(kind) else ()
+        _FIELDS[kind] = found
+    return found
 
 
 _PLAIN = (str, int, type(None))

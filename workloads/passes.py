@@ -161,7 +161,7 @@ def on_steps(
     """A transform that works on Steps as one, and where it cannot on each pass by itself."""
 
     @wraps(transform)
-    def transformed(program: Program, *args: P.args, **kwargs: P.kwargs) -> Program:
+    def transformed(program: Program, /, *args: P.args, **kwargs: P.kwargs) -> Program:
         try:
             return transform(program, *args, **kwargs)
         except Varies:

@@ -20,7 +20,7 @@ class Edges:
     exports: tuple[tuple[str, int], ...]
 
 
-def edges_of(segment: Segment, wanted: set[str]) -> Edges:
+def edges_of(segment: Segment, wanted: frozenset[str]) -> Edges:
     sources = [-1] * len(segment.moments)
     for producer, consumer in segment.edges:  # in order the latest one is the last to retire
         sources[consumer] = max(sources[consumer], producer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simulator.blocks import AnyBlock, StepBlocks
+from simulator.blocks import AnyBlock, Block, StepBlocks
 from simulator.engine.lazy import lazy_trace
 from simulator.engine.line import Line
 from simulator.engine.plan import Plan
@@ -19,7 +19,9 @@ def run_folded(blocks: Sequence[AnyBlock], plan: Plan) -> Trace | None:
     """
     if plan.policy != "stream" or plan.places or not blocks:
         return None
-    every = [b for block in blocks for b in (getattr(block, "blocks", None) or (block,))]
+    every: list[Block] = []
+    for block in blocks:
+        every += block.blocks if isinstance(block, StepBlocks) else [block]
     line = Line(plan, frozenset(name for b in every for name, _ in b.segment.imports))
     for block in blocks:
         ran = follow_steps(line, block) if isinstance(block, StepBlocks) else line.follow(block)

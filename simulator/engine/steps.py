@@ -66,9 +66,7 @@ class _Work:
 _Alone: TypeAlias = tuple[Held, tuple[int, ...] | list[tuple[int, ...]], int]
 
 
-def _work_of(
-    line: Line, block: Block, asked: Sequence[Asked], known: dict[int, _Alone]
-) -> _Work:
+def _work_of(line: Line, block: Block, asked: Sequence[Asked], known: dict[int, _Alone]) -> _Work:
     """`known`: by identity, so that moments which ask for the same are told to be alike."""
     work = _Work(block, asked, [], [], [])
     for own in asked:
@@ -128,9 +126,7 @@ def _leading(plan: Plan, work: Sequence[_Work]) -> int | None:
     """
     if any(-1 in own.spent for own in work):
         return None
-    if plan.host == "none" or (
-        plan.host == "synchronous" and plan.host_clock_hz == plan.clock_hz
-    ):
+    if plan.host == "none" or (plan.host == "synchronous" and plan.host_clock_hz == plan.clock_hz):
         return 0
     if plan.host == "synchronous" or work[0].block.count > 1:
         return None
@@ -144,16 +140,16 @@ def _leading(plan: Plan, work: Sequence[_Work]) -> int | None:
 
 def _busy(work: Sequence[_Work], count: int) -> list[int]:
     """Cycles of all moments of each pass."""
-    even, often = 0, {}
+    even = 0
+    often: dict[int, tuple[list[int], list[int]]] = {}
     for own in work:
         for held in own.held:
             if isinstance(held, list):
-                times = often.setdefault(id(held), [held, 0])
-                times[1] += own.block.count
+                often.setdefault(id(held), (held, [0]))[1][0] += own.block.count
             else:
                 even += own.block.count * held
     busy = [even] * count
-    for held, times in often.values():
+    for held, (times,) in often.values():
         busy = list(map(add, busy, [times * cycles for cycles in held]))
     return busy
 

@@ -15,8 +15,8 @@ from workloads.moment import (
     Tensor,
     storage_bytes,
 )
-from workloads.stored import packing_ops, unpacking_ops
 from workloads.passes import on_steps
+from workloads.stored import packing_ops, unpacking_ops
 from workloads.transforms.rewrite import distinct_segments, rewrite
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from workloads.errors import InputError, nearest, shown
 from workloads.footprint import peak_activation_bytes
 from workloads.moment import Moment, Program
-from workloads.stored import Stored, bits_per_value, stored_format
 from workloads.passes import on_steps
+from workloads.stored import Stored, bits_per_value, stored_format
 from workloads.transforms.cache_formats import quantize_cache
 from workloads.transforms.number_formats import dequantize_weights, quantize_activations
 from workloads.transforms.rewrite import (

@@ -10,8 +10,8 @@ from workloads.errors import InputError
 from workloads.matrices import Matrices, body_matrices, head_matrix
 from workloads.moment import MatmulShape, Moment, OperationCounts, Program, Segment, Tensor
 from workloads.output import TIED_HEAD
-from workloads.stored import SCALE_BYTES, Stored
 from workloads.passes import on_steps
+from workloads.stored import SCALE_BYTES, Stored
 from workloads.transforms.rewrite import distinct_segments, rewrite
 
 if TYPE_CHECKING:
