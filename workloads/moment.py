@@ -11,6 +11,9 @@ from workloads.dtypes import DTYPE_BITS as DTYPE_BITS
 from workloads.dtypes import WEIGHT_FORMAT_BYTES as WEIGHT_FORMAT_BYTES
 from workloads.dtypes import Dtype as Dtype
 from workloads.dtypes import storage_bytes as storage_bytes
+from workloads.extent import ONE_DEVICE
+from workloads.extent import Footprint as Footprint
+from workloads.extent import Parallel as Parallel
 from workloads.kinds import STAGES as STAGES
 from workloads.kinds import Kind as Kind
 from workloads.kinds import Role as Role
@@ -219,19 +222,6 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Footprint:
-    """Bytes that must be resident at once: weights, the largest KV cache, live activations."""
-
-    weight_bytes: int
-    kv_cache_bytes: int
-    activation_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        return self.weight_bytes + self.kv_cache_bytes + self.activation_bytes
-
-
-@dataclass(frozen=True)
 class Instance:
     """One instance of a segment in a program: where it starts and how its moments are named.
 
@@ -246,27 +236,6 @@ class Instance:
     storage: str = ""
     device: int = 0
     part: str = ""
-
-
-@dataclass(frozen=True)
-class Parallel:
-    """Over how many devices a program is spread, in each way; their product is all of them.
-
-    `tensor`: ranks that share each product. `pipeline`: stages that have the layers one after
-    another, with the batch in `micro_batches`. `data`: replicas that share the batch. Experts are
-    spread over the `expert` ranks of these. Ranks that do the same at the same time are simulated
-    once: a program holds one rank of each stage.
-    """
-
-    tensor: int = 1
-    pipeline: int = 1
-    data: int = 1
-    expert: int = 1
-    micro_batches: int = 1
-
-    @property
-    def devices(self) -> int:
-        return self.tensor * self.pipeline * self.data
 
 
 @dataclass(frozen=True)
@@ -286,7 +255,7 @@ class Program:
     batch: int
     dtype: Dtype
     footprint: Footprint
-    layout: Parallel = Parallel()
+    layout: Parallel = ONE_DEVICE
     notes: tuple[str, ...] = ()
 
     @property

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from simulator.blocks import Block
 from simulator.demand.types import Demand
 from simulator.engine.plan import Plan
 from simulator.sharing import RATE_ONE
@@ -33,6 +35,45 @@ def edges_of(segment: Segment, wanted: frozenset[str]) -> Edges:
                 sources[position] = min(sources[position], -2 - writer)
     exports = tuple((name, at) for name, at in segment.exports.items() if name in wanted)
     return Edges(tuple(sources), tuple((at, tuple(n)) for at, n in imports.items()), exports)
+
+
+@dataclass(slots=True)
+class Followed:
+    """One instance followed moment by moment, in cycles of the device and of the host."""
+
+    started: list[int]
+    dispatched: list[int]
+    retired: list[int]
+    waits: list[bool]
+    """Whether each moment was issued when its dispatch arrived, after the device was free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A block, with what the engine knows of its moments by position."""
+
+    block: Block
+    edges: Edges
+    held: list[int]
+    cores: list[tuple[int, ...]]
+    spent: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Device and host between two moments.
+
+    `waited_at`: number of the last moment before which the host waited for all. `written`: when
+    the moments retired that wrote a tensor last.
+    """
+
+    now: int
+    host_now: int
+    waited_at: int
+    written: Mapping[str, int]
+
+
+START = State(0, 0, 0, {})
 
 
 def floor_sum(count: int, divisor: int, step: int, start: int) -> int:

@@ -20,54 +20,23 @@ moment by moment.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import accumulate
 
 from simulator.blocks import Block
 from simulator.demand.types import Demand
-from simulator.engine.alone import Edges, alone, edges_of, floor_sum
+from simulator.engine.alone import (
+    START,
+    Edges,
+    Followed,
+    State,
+    Work,
+    alone,
+    edges_of,
+    floor_sum,
+)
 from simulator.engine.plan import Plan
 from simulator.trace import StepStretch, Stretch
-
-
-@dataclass(slots=True)
-class _Followed:
-    """One instance followed moment by moment, in cycles of the device and of the host."""
-
-    started: list[int]
-    dispatched: list[int]
-    retired: list[int]
-    waits: list[bool]
-    """Whether each moment was issued when its dispatch arrived, after the device was free."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """A block, with what the engine knows of its moments by position."""
-
-    block: Block
-    edges: Edges
-    held: list[int]
-    cores: list[tuple[int, ...]]
-    spent: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Device and host between two moments.
-
-    `waited_at`: number of the last moment before which the host waited for all. `written`: when
-    the moments retired that wrote a tensor last.
-    """
-
-    now: int
-    host_now: int
-    waited_at: int
-    written: Mapping[str, int]
-
-
-START = State(0, 0, 0, {})
 
 
 class Line:
@@ -96,7 +65,7 @@ class Line:
         held, cores = self.alone(block.demands)
         if -1 in held:
             return False
-        work = _Work(block, edges, held, cores, [d.dispatch_cycles for d in block.demands])
+        work = Work(block, edges, held, cores, [d.dispatch_cycles for d in block.demands])
         done, before = 0, None
         while done < block.count:
             first, left = block.first + done * block.width, block.count - done
@@ -122,12 +91,12 @@ class Line:
             cores.append(known[1])
         return held, cores
 
-    def _instance(self, first: int, work: _Work) -> _Followed:
+    def _instance(self, first: int, work: Work) -> Followed:
         """Follow one instance, moment by moment."""
         plan = self.plan
         device_hz, host_hz, launch = plan.clock_hz, plan.host_clock_hz, self._launch
         now, host_now = self.now, self.host_now
-        found = _Followed([], [], [], [])
+        found = Followed([], [], [], [])
         for index, (cycles, dispatch) in enumerate(zip(work.held, work.spent, strict=True), first):
             not_before = 0
             if self._synchronous:
@@ -148,7 +117,7 @@ class Line:
         self.now, self.host_now = now, host_now
         return found
 
-    def _retired(self, index: int, first: int, found: _Followed) -> int:
+    def _retired(self, index: int, first: int, found: Followed) -> int:
         """When an earlier moment retired, of this instance or of an earlier stretch."""
         if index >= first:
             return found.retired[index - first]
@@ -165,7 +134,7 @@ class Line:
         return self._synchronous and (self.now - begun) * plan.host_clock_hz % plan.clock_hz == 0
 
     def _keep_followed(
-        self, work: _Work, first: int, count: int, begun: int, found: _Followed
+        self, work: Work, first: int, count: int, begun: int, found: Followed
     ) -> None:
         period = self.now - begun
         host_period = period * self.plan.host_clock_hz // self.plan.clock_hz if count > 1 else 0
@@ -190,7 +159,7 @@ class Line:
             free = min(free, self._waits[at] - first)
         return max(0, min(left, free // width))
 
-    def _replay_busy(self, work: _Work, first: int, left: int) -> int:
+    def _replay_busy(self, work: Work, first: int, left: int) -> int:
         """Instances in which nothing waits for the host; how many, perhaps 0."""
         retired = list(accumulate(work.held, initial=self.now))
         period = retired[-1] - self.now
@@ -223,7 +192,7 @@ class Line:
         self.host_now += count * (dispatched[-1] - dispatched[0])
         return count
 
-    def _replay_waiting(self, work: _Work, first: int, left: int, before: _Followed) -> int:
+    def _replay_waiting(self, work: Work, first: int, left: int, before: Followed) -> int:
         """Instances in which the same moments wait for the host as in the one before; how many."""
         width = len(work.held)
         count = 0 if self._synchronous else self._free(first, width, left)
@@ -267,7 +236,7 @@ class Line:
 
     def _keep(
         self,
-        work: _Work,
+        work: Work,
         first: int,
         count: int,
         *,

@@ -16,7 +16,8 @@ from operator import add
 from typing import TypeAlias
 
 from simulator.blocks import Asked, Block, StepBlocks
-from simulator.engine.line import Line, State
+from simulator.engine.alone import State
+from simulator.engine.line import Line
 from simulator.engine.plan import Plan
 from simulator.trace import SpanRow, StepStretch, Stretch
 
