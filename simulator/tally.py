@@ -66,15 +66,19 @@ class Tally:
     moment: Moment
     bytes_by_level: list[int]
     count: int = 0
-    counts: OperationCounts = field(default_factory=OperationCounts)
     asked: Asked = field(default_factory=Asked)
     elapsed: int = 0
+    _counts: list[int] = field(default_factory=lambda: [0, 0, 0])
     _timed: dict[float, int] = field(default_factory=dict)
     _spans: list[_Span | tuple[int, SpanRow]] = field(default_factory=list)
 
     @property
     def dtype(self) -> str:
         return self.moment.dtype
+
+    @property
+    def counts(self) -> OperationCounts:
+        return OperationCounts(*self._counts)
 
     @property
     def dram_bytes(self) -> int:
@@ -125,9 +129,9 @@ class Tally:
         self.elapsed += elapsed
         own = moment.counts
         macs = each * total(own.macs, steps)
-        self.counts += OperationCounts(
-            macs, each * total(own.vector_ops, steps), each * total(own.special_ops, steps)
-        )
+        self._counts[0] += macs
+        self._counts[1] += each * total(own.vector_ops, steps)
+        self._counts[2] += each * total(own.special_ops, steps)
         for level, moved in enumerate(by_level):
             self.bytes_by_level[level] += each * total(moved, steps)
         if moment.sparsity is None:

@@ -46,7 +46,7 @@ def test_an_answer_holds_in_every_step(
     operation: Callable[[Any, Any], Any],
 ) -> None:
     high = low + count
-    a = Growing(*left, low, high)
+    a: Any = Growing(*left, low, high)
     b: Any = Growing(*right, low, high) if right[1] else right[0]
     for first, second in ((a, b), (b, a)):
         try:

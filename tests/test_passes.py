@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 
 from tests.random_models import fusions, generations
 from workloads import Fusion, Model, Program, compile_forward, fuse, load_model
-from workloads.request import Request
+from workloads.attention import attention_shape
+from workloads.layers import LayerKind
+from workloads.moment import AttentionShape
 from workloads.passes import Passes, counted, ends_of, parts_of, written_out
+from workloads.request import Request
+from workloads.step import Step
 from workloads.transforms import (
     Quantization,
     copy_caches,
@@ -115,17 +119,14 @@ def test_what_has_no_one_answer_is_compiled_apart(monkeypatch: pytest.MonkeyPatc
     """A compiler that asks for the length itself still gets it, step by step."""
     model = load_model("gpt2")
     expected = compile_forward(model, prompt=4, generate=5)
-    import workloads.compile_request as compiler
-
-    attention_shape = compiler.attention_shape
     asked: list[int] = []
 
-    def plain(*args: object) -> object:
-        shape = attention_shape(*args)  # type: ignore[arg-type]
+    def plain(model: Model, step: Step, kind: LayerKind) -> AttentionShape:
+        shape = attention_shape(model, step, kind)
         asked.append(int(shape.kv_len))
         return shape
 
-    monkeypatch.setattr(compiler, "attention_shape", plain)
+    monkeypatch.setattr("workloads.compile_request.attention_shape", plain)
     found = compile_forward(model, prompt=4, generate=5)
     assert isinstance(found.passes, tuple)
     assert found == expected

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from simulator.attribution import attribute
-from simulator.blocks import AnyBlock, Block, StepBlocks, column
+from simulator.blocks import AnyBlock, Asked, Block, StepBlocks, column
 from simulator.bounds import critical_path_cycles
 from simulator.critical_path import folded_path_cycles
 from simulator.demand import Demand
@@ -87,17 +87,10 @@ def test_each_pass_waits_for_the_host_once() -> None:
 
 def test_two_moments_of_a_pass_may_wait() -> None:
     """The look-up takes 1 cycle, so the first layer waits too: 3 + 2, then 2 x 10."""
-    blocks = generation([10, 12], asking(1, 3), 2)
-    blocks = [
-        replace(
-            blocks[0],  # type: ignore[type-var]
-            blocks=(
-                Block(EMBED, 0, 0, 1, (NOTHING,)),
-                *(Block(LAYER, 0, i, 1, (NOTHING,)) for i in (1, 2)),
-            ),
-            asked=(*blocks[0].asked, blocks[0].asked[1]),  # type: ignore[union-attr]
-        )
-    ]
+    layer: Asked = (asking(10, 2), asking(12, 2))
+    parts = [(EMBED, 0), (LAYER, 1), (LAYER, 2)]
+    apart = tuple(Block(segment, 0, first, 1, (NOTHING,)) for segment, first in parts)
+    blocks: list[AnyBlock] = [StepBlocks(apart, 0, 2, 0, 0, ((asking(1, 3),), (layer,), (layer,)))]
     trace = both(blocks, 2, replace(PLAN, waits_before=frozenset([0, 3])))
     assert isinstance(trace.stretches[0], StepStretch)
     assert list(trace.retired) == [4, 15, 25, 29, 42, 54]
@@ -178,5 +171,5 @@ def test_a_tensor_from_before_the_passes_counts() -> None:
         (Block(reader, 0, 0, 1, (NOTHING,) * 2),), 0, 2, 1, 1,
         ((asking(5), (asking(1), asking(2))),),
     )  # fmt: skip
-    blocks = [Block(first, 0, 0, 1, (NOTHING,), (asking(50),)), steps]
+    blocks: list[AnyBlock] = [Block(first, 0, 0, 1, (NOTHING,), (asking(50),)), steps]
     assert folded_path_cycles(blocks, PLAN) == 50 + 5 + 1 + 2

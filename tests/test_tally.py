@@ -48,7 +48,7 @@ def test_each_tally_is_the_sum_of_its_moments(run: Run) -> None:
     for instance in run.job.flat.instances:
         phase = run.program.passes[instance.pass_index].phase
         for index, moment in enumerate(instance.segment.moments, instance.first):
-            key = (phase, instance.segment.name, moment.name)
+            key = (str(phase), instance.segment.name, moment.name)
             asked, held = trace.demands[index], trace.retired[index] - trace.issued[index]
             more = (
                 1, elapsed[index], run.job.traffic[index].dram_bytes, moment.counts.macs,
