@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from simulator.memory import Hierarchy, Traffic, run_traffic
 from workloads.flat import FlatProgram, flatten
+from workloads.growing import ends
 from workloads.transforms import copy_caches, fuse, share_caches, share_moments
 
 if TYPE_CHECKING:
@@ -86,5 +87,5 @@ class _Recording(Hierarchy):
     distances: set[int] = field(default_factory=set)
 
     def level(self, distance_bytes: int) -> int:
-        self.distances.add(distance_bytes)
+        self.distances.update(ends(distance_bytes))
         return super().level(distance_bytes)

@@ -140,6 +140,13 @@ def at_step(value: int, step: int) -> int:
     return value.at(step) if isinstance(value, Growing) else value
 
 
+def ends(value: int) -> tuple[int, int]:
+    """A number in the first and in the last step: no other step has a smaller or a larger one."""
+    if not isinstance(value, Growing):
+        return value, value
+    return value.at(value.low), value.at(value.high - 1)
+
+
 def total(value: int, steps: range) -> int:
     """The sum of a number over some steps."""
     if not isinstance(value, Growing):
