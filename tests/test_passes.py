@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -131,3 +132,9 @@ def test_what_has_no_one_answer_is_compiled_apart(monkeypatch: pytest.MonkeyPatc
     assert isinstance(found.passes, tuple)
     assert found == expected
     assert asked == [4, 5, 6, 7, 8]
+
+
+def test_steps_can_be_sent_to_another_process() -> None:
+    program = compile_forward(load_model("gpt2"), prompt=4, generate=6)
+    assert program.passes[2].name == "decode.2"  # made before it is sent
+    assert pickle.loads(pickle.dumps(program)) == program  # noqa: S301 - our own

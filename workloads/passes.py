@@ -36,6 +36,9 @@ class Steps:
             repeats=tuple([replace(r, segment=made[id(r.segment)]) for r in template.repeats]),
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Steps, (self.template, self.count, self.number)  # what is cached cannot be pickled
+
     @cached_property
     def _segments(self) -> dict[int, Callable[[int], Segment]]:
         segments = {id(r.segment): r.segment for r in self.template.repeats}
