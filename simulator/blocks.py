@@ -223,10 +223,13 @@ def _steps_with_demands(steps: StepBlocks, asking: Asking) -> StepBlocks:
     asked: list[tuple[Asked, ...]] = []
     for block in steps.blocks:
         own: list[Asked] = []
-        for moment, moved in zip(block.segment.moments, block.traffic, strict=True):
-            if id(moment) not in made:
+        changing = block.segment.changing
+        for at, (moment, moved) in enumerate(
+            zip(block.segment.moments, block.traffic, strict=True)
+        ):
+            if at in changing and id(moment) not in made:
                 made[id(moment)] = compiled(moment)
-            moment_at, moved_at = made[id(moment)], compiled(moved)
+            moment_at, moved_at = made.get(id(moment)), compiled(moved)
             if moment_at is None and moved_at is None:
                 own.append(asking.of(moment, moved))
                 continue

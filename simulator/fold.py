@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from simulator.memory import Hierarchy, Traffic
 from simulator.reuse import Accesses, Unfoldable, accesses_of
 from workloads.growing import Varies, at_step, over, total
 from workloads.moment import CollectiveShape
-from workloads.passes import Steps, counted, parts_of
+from workloads.passes import Steps, counted, parts_of, segment_over
 
 if TYPE_CHECKING:
     from workloads.moment import Pass, Program, Repeat, Segment
@@ -118,12 +118,12 @@ class _Folder:
         before: dict[int, Accesses] = {}
         kept: list[Segment] = []  # for other._accesses, which goes by identity
         for segment in {id(r.segment): r.segment for r in repeats}.values():
-            own = over(segment, low, high)
+            own = segment_over(segment, low, high)
             kept.append(own)
             accesses = (self if own is segment else other)._accesses_of(own)
             now[id(segment)] = before[id(segment)] = accesses
             if own is not segment:
-                before[id(segment)] = over(accesses, low, high, -1)
+                before[id(segment)] = _a_step_before(accesses, low, high)
         for repeat in repeats:
             other._leave(repeat, before[id(repeat.segment)])
         begun, first = other._touched, 0
@@ -265,6 +265,16 @@ class _Folder:
         if traffic is None:
             traffic = self._known[by_level] = Traffic(by_level)
         return traffic
+
+
+def _a_step_before(accesses: Accesses, low: int, high: int) -> Accesses:
+    """What the pass before each of some steps touched, and when it did so last."""
+    return replace(
+        accesses,
+        own_bytes=over(accesses.own_bytes, low, high, -1),
+        stored_last=over(accesses.stored_last, low, high, -1),
+        shared_last=over(accesses.shared_last, low, high, -1),
+    )
 
 
 def _check(step: Pass) -> None:

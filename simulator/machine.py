@@ -198,12 +198,13 @@ def _longest_row(program: Program) -> int:
 
 
 class _Demands:
-    """Demands of a program's moments; equal work (the same moment and traffic) is computed once."""
+    """Demands of a program's moments; equal work (moment and traffic) is computed once."""
 
     def __init__(self, context: Context, program: Program) -> None:
         self._context = context
         self._phases = _phases(program)
         self._known: dict[tuple[int, Traffic], Demand] = {}
+        self._equal: dict[tuple[Moment, Traffic], Demand] = {}
         self._firsts: dict[int, tuple[Demand, Demand]] = {}
         host = context.runtime.host
         self._forward_cycles = 0 if host is None else context.host_cycles(host.per_pass_s)
@@ -213,7 +214,11 @@ class _Demands:
         key = (id(moment), moved)
         demand = self._known.get(key)
         if demand is None:
-            demand = self._known[key] = demand_of(moment, moved, self._context)
+            demand = self._equal.get((moment, moved))
+            if demand is None:
+                demand = demand_of(moment, moved, self._context)
+                self._equal[moment, moved] = demand
+            self._known[key] = demand
         return demand
 
     def anew(self, moment: Moment, moved: Traffic) -> Demand:

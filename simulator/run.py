@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.variants import at_clock_share
@@ -20,7 +21,7 @@ from workloads.moment import STAGES, Program
 from workloads.passes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     import networkx as nx
@@ -135,18 +136,26 @@ class Run:
         return self.trace.seconds(self.trace.cycles)
 
     @cached_property
-    def pass_end_cycles(self) -> Sequence[int]:
+    def pass_end_cycles(self) -> tuple[int, ...]:
         """For each pass the cycle in which its last moment retires."""
-        ends, first = [], 0
-        for step, count in counted(self.program.passes):
-            for _ in range(count):
-                after = first + step.moment_count
-                if self.trace.in_order:
-                    ends.append(self.trace.retired[after - 1])
-                else:
-                    ends.append(max(self.trace.retired[first:after]))
-                first = after
-        return tuple(ends)
+        widths = [(s.moment_count, count) for s, count in counted(self.program.passes)]
+        bounds = accumulate([w for w, count in widths for _ in range(count)], initial=0)
+        return tuple([self._end_cycle(first, after) for first, after in pairwise(bounds)])
+
+    def _end_cycle(self, first: int, after: int) -> int:
+        """When the last of some moments in a row retires."""
+        if self.trace.in_order:
+            return self.trace.retired[after - 1]
+        return max(self.trace.retired[first:after])
+
+    @property
+    def _first_token_cycles(self) -> int | None:
+        """When the pass ends that chooses the first token."""
+        number = self._first_choice
+        if number is None:
+            return None
+        first = sum(step.moment_count for step in self.program.passes[:number])
+        return self._end_cycle(first, first + self.program.passes[number].moment_count)
 
     @property
     def ttft_s(self) -> float | None:
@@ -154,8 +163,8 @@ class Run:
 
         Everything before it counts: all pieces of the prompt, and the loading of weights.
         """
-        first = self._first_choice
-        return None if first is None else self.trace.seconds(self.pass_end_cycles[first])
+        cycles = self._first_token_cycles
+        return None if cycles is None else self.trace.seconds(cycles)
 
     @property
     def _first_choice(self) -> int | None:
@@ -176,7 +185,7 @@ class Run:
             tokens -= self.program.passes[first].chosen
         if not tokens:
             return None
-        start = self.pass_end_cycles[first] if first is not None else 0
+        start = self._first_token_cycles or 0
         return self.trace.seconds(self.cycles - start) / tokens
 
     @property

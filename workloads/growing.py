@@ -81,10 +81,7 @@ class Growing:
         return self.start % other
 
     def _answer(self, other: object, holds: Callable[[int], bool]) -> bool:
-        """Whether `holds` of the difference in all steps or in none; it may change its mind once.
-
-        For == it holds in one step at most, where the difference is 0.
-        """
+        """Whether `holds` of the difference in all steps or in none; it changes its mind once."""
         start, slope = self._parts(other)
         start, slope = self.start - start, self.slope - slope
         first = holds(start + self.low * slope)
@@ -167,6 +164,17 @@ def _names(kind: type) -> tuple[str, ...]:
 
 
 _PLAIN = (str, int, type(None))
+
+
+def changes(value: Any) -> bool:
+    """Whether some number in it grows; of what `value` is made see `compiled`."""
+    if isinstance(value, _PLAIN):
+        return False
+    if isinstance(value, Growing):
+        return True
+    if isinstance(value, tuple):
+        return any(changes(item) for item in value)
+    return any(changes(getattr(value, name)) for name in _names(type(value)))
 
 
 def over(value: Any, low: int, high: int, later: int = 0) -> Any:

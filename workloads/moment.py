@@ -14,6 +14,7 @@ from workloads.dtypes import storage_bytes as storage_bytes
 from workloads.extent import ONE_DEVICE
 from workloads.extent import Footprint as Footprint
 from workloads.extent import Parallel as Parallel
+from workloads.growing import changes
 from workloads.kinds import STAGES as STAGES
 from workloads.kinds import Kind as Kind
 from workloads.kinds import Role as Role
@@ -152,6 +153,11 @@ class Segment:
         for producer, consumer in self.edges:
             found[consumer].append(producer)
         return tuple(map(tuple, found))
+
+    @cached_property
+    def changing(self) -> tuple[int, ...]:
+        """Positions of the moments with numbers that grow, in a template of many passes."""
+        return tuple([i for i, moment in enumerate(self.moments) if changes(moment)])
 
     @cached_property
     def imports(self) -> tuple[tuple[str, int], ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from typing import Concatenate, ParamSpec, TypeAlias, overload
 
-from workloads.growing import Varies, at_step, compiled, total
+from workloads.growing import Varies, at_step, compiled, over, total
 from workloads.moment import OperationCounts, Pass, Program, Segment
 
 
@@ -47,10 +47,28 @@ class Steps:
 
 def segment_at(segment: Segment) -> Callable[[int], Segment]:
     """From a step to a segment of a template in it: itself, where it is the same in all."""
-    moments = compiled(segment.moments)
-    if moments is None:
+    if not segment.changing:
         return lambda _: segment
-    return lambda step: Segment(segment.name, moments(step), segment.edges)
+    made = [(position, compiled(segment.moments[position])) for position in segment.changing]
+
+    def at(step: int) -> Segment:
+        moments = list(segment.moments)
+        for position, moment_at in made:
+            if moment_at is not None:
+                moments[position] = moment_at(step)
+        return Segment(segment.name, tuple(moments), segment.edges)
+
+    return at
+
+
+def segment_over(segment: Segment, low: int, high: int) -> Segment:
+    """A segment of a template for the steps from `low` to `high` - 1; see growing.over."""
+    if not segment.changing:
+        return segment
+    moments = list(segment.moments)
+    for position in segment.changing:
+        moments[position] = over(moments[position], low, high)
+    return Segment(segment.name, tuple(moments), segment.edges)
 
 
 Part: TypeAlias = Pass | Steps

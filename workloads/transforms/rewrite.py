@@ -74,6 +74,8 @@ def contract(segment: Segment, merges: Sequence[Merge], keep: frozenset[str]) ->
     Edges are those between members and the rest. What would close a cycle, as where a third moment
     follows one member and is followed by another, is not merged: of several the earlier ones are.
     """
+    if not merges:
+        return segment
     made = list(merges)
     home, edges = _homes(segment, made)
     order = _order(sorted(set(home)), edges)
@@ -162,6 +164,8 @@ def _merged(
 
 def _order(positions: Iterable[int], edges: set[tuple[int, int]]) -> list[int] | None:
     """A topological order that stays as near to the old one as it can; None: there is a cycle."""
+    if all(a < b for a, b in edges):
+        return sorted(positions)
     waiting = dict.fromkeys(positions, 0)
     following: dict[int, list[int]] = {}
     for a, b in edges:
