@@ -120,6 +120,20 @@ def start_up(console: Console) -> bool:
     for command, limit in (
         (("--help",), 0.3),
         (("run", "bert-base", "--on", "nvidia-a100-sxm4-80gb"), 1.0),
+        (
+            (
+                *(
+                    "run",
+                    "llama-2-7b",
+                    "--on",
+                    "nvidia-a100-sxm4-80gb",
+                    "--runtime",
+                    "tensorrt-llm",
+                ),
+                *("--runtime", "tensorrt-llm", "--prompt", "2048", "--generate", "128"),
+            ),
+            0.6,
+        ),
     ):
         seconds = []
         for _ in range(7):

@@ -12,6 +12,7 @@ from simulator.idle import idle_on_devices
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from simulator.demand.types import Demand
     from simulator.trace import Trace
 
 CAUSES: tuple[Cause, ...] = (
@@ -65,13 +66,13 @@ class CoreCycles:
 def attribute(trace: Trace) -> CoreCycles:
     """Core-cycles of the whole run by cause."""
     total: dict[Cause, int] = dict.fromkeys(CAUSES, 0)
-    alike: dict[tuple[int, int, int], list[int]] = {}  # the first that spent its time so; how many
+    alike: dict[tuple[int, int, int], tuple[Demand, list[int]]] = {}  # and how many
     for index, count, demand, core_count, held in trace.spans():
-        if trace.on_link(index):
+        if trace.places and trace.on_link(index):
             continue
-        alike.setdefault((id(demand), core_count, held), [index, 0])[1] += count
-    for index, count in alike.values():
-        for cause, core_cycles in moment_core_cycles(trace, index):
+        alike.setdefault((id(demand), core_count, held), (demand, [0]))[1][0] += count
+    for (_, core_count, held), (demand, (count,)) in alike.items():
+        for cause, core_cycles in span_core_cycles(demand, core_count, held):
             total[cause] += core_cycles * count
     idle = idle_on_devices(trace) if trace.places else _idle(trace)
     for cause, core_cycles in idle:
@@ -84,11 +85,14 @@ def moment_core_cycles(trace: Trace, index: int) -> list[tuple[Cause, int]]:
 
     On a link: its cycles, all of them in the name of the link.
     """
-    if trace.on_link(index):
-        return [("link", trace.retired[index] - trace.issued[index])]
-    demand = trace.demands[index]
-    cores = len(trace.cores[index])
     held = trace.retired[index] - trace.issued[index]
+    if trace.on_link(index):
+        return [("link", held)]
+    return span_core_cycles(trace.demands[index], len(trace.cores[index]), held)
+
+
+def span_core_cycles(demand: Demand, cores: int, held: int) -> list[tuple[Cause, int]]:
+    """As moment_core_cycles, of a moment that held so many cores for so many cycles."""
     found: list[tuple[Cause, int]] = [(cause, cores * n) for cause, n in demand.serial]
     body = held - demand.serial_cycles
     arithmetic = demand.arithmetic_cycles(cores)

@@ -42,7 +42,7 @@ def busiest_resource_cycles(demands: Sequence[Demand], plan: Plan) -> dict[str, 
     With several devices those of the one that has most to do.
     """
     if not plan.places:
-        return resource_cycles(((demand, 1) for demand in demands), plan)
+        return resource_cycles(demands, plan)
     found = {"cores": 0, "memory": 0, "host": 0, "link": 0}
     for device in range(plan.device_count):
         own: list[Demand] = []
@@ -53,7 +53,7 @@ def busiest_resource_cycles(demands: Sequence[Demand], plan: Plan) -> dict[str, 
                 sent.append((demand, place.rate))
             elif place.device == device:
                 own.append(demand)
-        cycles = resource_cycles(((demand, 1) for demand in own), plan)
+        cycles = resource_cycles(own, plan)
         cycles["link"] = sum(alone_cycles(demand, 1, rate) for demand, rate in sent)
         hosted = sum(d.dispatch_cycles for d, _ in sent) if plan.host != "none" else 0
         cycles["host"] += hosted * plan.clock_hz // plan.host_clock_hz
@@ -61,13 +61,18 @@ def busiest_resource_cycles(demands: Sequence[Demand], plan: Plan) -> dict[str, 
     return found
 
 
-def resource_cycles(demands: Iterable[tuple[Demand, int]], plan: Plan) -> dict[str, int]:
-    """As busiest_resource_cycles for one device; each demand with how often it is met."""
+def resource_cycles(demands: Iterable[Demand], plan: Plan) -> dict[str, int]:
+    """As busiest_resource_cycles for one device."""
     core_cycles = moved = host = 0
-    for demand, count in demands:
-        core_cycles += count * (demand.units * demand.unit_cycles + demand.serial_cycles)
-        moved += count * demand.memory_bytes
-        host += count * demand.dispatch_cycles
+    for demand in demands:
+        core_cycles += demand.units * demand.unit_cycles + demand.serial_cycles
+        moved += demand.memory_bytes
+        host += demand.dispatch_cycles
+    return resource_cycles_of(core_cycles, moved, host, plan)
+
+
+def resource_cycles_of(core_cycles: int, moved: int, host: int, plan: Plan) -> dict[str, int]:
+    """As resource_cycles, of sums over all demands: core-cycles, bytes and cycles of the host."""
     if plan.host == "none":
         host = 0
     return {

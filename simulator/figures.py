@@ -198,21 +198,16 @@ def _seconds(run: Run, cycles: dict[Any, int]) -> dict[str, float]:
 def groups(run: Run) -> list[MomentGroup]:
     """All moments by phase, segment and name, the group that took longest first."""
     trace = run.trace
-    causes = Causes(trace)
     found: dict[tuple[str, str, str], tuple[Moment, list[int], dict[Cause, int]]] = {}
     for tally in run.tallies:
-        moment = tally.moment
+        moment, asked = tally.moment, tally.asked
         key = (tally.phase, tally.segment, moment.name)
-        entry = found.get(key)
-        if entry is None:
-            entry = found[key] = (moment, [0, 0, 0], {})
-        _, totals, by_cause = entry
-        held = tally.held * tally.count
+        _, totals, by_cause = found.setdefault(key, (moment, [0, 0, 0], {}))
         totals[0] += tally.count
-        totals[1] += held
-        totals[2] += held if trace.in_order else held * tally.core_count
-        for cause, cycles in causes.split(tally.index):
-            by_cause[cause] = by_cause.get(cause, 0) + cycles * tally.count
+        totals[1] += asked.held
+        totals[2] += asked.held if trace.in_order else asked.held_core_cycles
+        for cause, cycles in tally.by_cause().items():
+            by_cause[cause] = by_cause.get(cause, 0) + cycles
     width = 1 if trace.in_order else trace.core_count
     result = [
         MomentGroup(

@@ -2,116 +2,32 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from operator import eq
-from typing import TYPE_CHECKING, Generic, TypeVar, overload
+from typing import TYPE_CHECKING
 
+from simulator.blocks import AnyBlock, Block, StepBlocks
 from simulator.memory import Hierarchy, Traffic
 from simulator.reuse import Accesses, Unfoldable, accesses_of
+from workloads.growing import Varies, at_step, over, total
 from workloads.moment import CollectiveShape
+from workloads.passes import Steps, counted, parts_of, segment_over
 
 if TYPE_CHECKING:
-    from simulator.demand.types import Demand
-    from workloads.moment import Moment, Program, Repeat, Segment
-
-T = TypeVar("T")
-B = TypeVar("B")
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """`count` instances of a segment one after another whose moments ask for the same.
-
-    `first`: number of the first moment. `traffic` and `demands` by position in the segment.
-    """
-
-    segment: Segment
-    pass_index: int
-    first: int
-    count: int
-    traffic: tuple[Traffic, ...]
-    demands: tuple[Demand, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """Moments of one instance."""
-        return len(self.segment.moments)
-
-
-class Column(Sequence[T], Generic[T, B]):
-    """A value for each moment of a run, computed when asked for from the block that holds it.
-
-    `firsts`: number of the first moment of each block; `value` takes a block, the number of an
-    instance in it, and a position in the segment.
-    """
-
-    def __init__(
-        self,
-        blocks: Sequence[B],
-        firsts: Sequence[int],
-        count: int,
-        width: Callable[[B], int],
-        value: Callable[[B, int, int], T],
-    ) -> None:
-        self._blocks, self._firsts, self._count = blocks, firsts, count
-        self._width, self._value = width, value
-
-    def __len__(self) -> int:
-        return self._count
-
-    @overload
-    def __getitem__(self, index: int) -> T: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[T]: ...
-
-    def __getitem__(self, index: int | slice) -> T | list[T]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(self._count))]
-        if index < 0:
-            index += self._count
-        if not 0 <= index < self._count:
-            raise IndexError(index)
-        at = bisect_right(self._firsts, index) - 1
-        block = self._blocks[at]
-        return self._value(block, *divmod(index - self._firsts[at], self._width(block)))
-
-    def __eq__(self, other: object) -> bool:
-        """Whether `other` is a sequence of the same values, in any form."""
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(map(eq, self, other))
-
-    __hash__ = None  # type: ignore[assignment] # as lists, of which it takes the place
-
-    def __iter__(self) -> Iterator[T]:
-        value = self._value
-        ends = [*self._firsts[1:], self._count]
-        for block, first, end in zip(self._blocks, self._firsts, ends, strict=True):
-            width = self._width(block)
-            for instance in range((end - first) // width):
-                for position in range(width):
-                    yield value(block, instance, position)
-
-
-def column(blocks: Sequence[Block], value: Callable[[Block, int, int], T]) -> Column[T, Block]:
-    """What `value` gives for every moment of some blocks."""
-    count = blocks[-1].first + blocks[-1].count * blocks[-1].width
-    return Column(blocks, [b.first for b in blocks], count, lambda b: b.width, value)
+    from workloads.moment import Pass, Program, Repeat, Segment
 
 
 def fold(
     program: Program, levels: Hierarchy, warm: Mapping[str, int] | None = None
-) -> list[Block] | None:
+) -> list[AnyBlock] | None:
     """The blocks of a program, whose traffic is that of simulator.memory.run_traffic.
 
     None for programs of several devices, parts or links, and for names that cannot be told apart.
     """
+    names = {r.segment.name for p, _ in counted(program.passes) for r in p.repeats}
     try:
-        return list(_Folder(levels, warm or {}, program).blocks(program))
+        return list(_Folder(levels, warm or {}, names).blocks(program))
     except Unfoldable:
         return None
 
@@ -137,35 +53,112 @@ class _Folder:
     An activation is at the same distance in all of them but the first.
     """
 
-    def __init__(self, levels: Hierarchy, warm: Mapping[str, int], program: Program) -> None:
-        self._levels, self._warm = levels, warm
-        self._names = {r.segment.name for p in program.passes for r in p.repeats}
+    def __init__(self, levels: Hierarchy, warm: Mapping[str, int], names: set[str]) -> None:
+        self._levels, self._warm, self._names = levels, warm, names
         self._touched = 0
         self._shared: dict[str, int] = {}  # activations and inputs: touched when last used
         self._stored: dict[tuple[str, str], list[_Touch]] = {}  # weights and caches
         self._accesses: dict[int, Accesses] = {}
         self._known: dict[tuple[int, ...], Traffic] = {}
 
-    def blocks(self, program: Program) -> Iterator[Block]:
-        first = 0
-        for pass_index, step in enumerate(program.passes):
-            for repeat in step.repeats:
-                if repeat.device or repeat.part or "/" in repeat.segment.name:
-                    raise Unfoldable
-                if not repeat.segment.moments:
-                    continue
-                for count, traffic in self._repeat(repeat):
-                    yield Block(repeat.segment, pass_index, first, count, traffic)
-                    first += count * len(repeat.segment.moments)
+    def blocks(self, program: Program) -> Iterator[AnyBlock]:
+        number = first = 0
+        for part in parts_of(program.passes):
+            if isinstance(part, Steps):
+                _check(part.template)
+                yield from self._steps(program, part, number, first)
+                first += part.count * part.template.moment_count
+                number += part.count
+                continue
+            _check(part)
+            yield from self._pass(part, number, first)
+            first += part.moment_count
+            number += 1
 
-    def _repeat(self, repeat: Repeat) -> Iterator[tuple[int, tuple[Traffic, ...]]]:
-        segment = repeat.segment
+    def _pass(self, step: Pass, pass_index: int, first: int) -> Iterator[Block]:
+        for repeat in step.repeats:
+            if not repeat.segment.moments:
+                continue
+            for count, traffic in self._repeat(repeat, self._accesses_of(repeat.segment)):
+                yield Block(repeat.segment, pass_index, first, count, traffic)
+                first += count * len(repeat.segment.moments)
+
+    def _steps(
+        self, program: Program, steps: Steps, pass_index: int, first: int
+    ) -> Iterator[AnyBlock]:
+        """Passes that grow evenly, as many at a time as find their bytes at the same levels.
+
+        The first of them follows another pass, so it is followed by itself.
+        """
+        width, low = steps.template.moment_count, 0
+        while low < steps.count:
+            high = steps.count if low else 1
+            found: tuple[Block, ...] = ()
+            while high - low > 1 and not found:
+                try:
+                    found = self._alike(steps, low, high)
+                except Varies as varies:
+                    high = varies.at or low + 1
+            number, begin = pass_index + low, first + low * width
+            if found:
+                yield StepBlocks(found, low, high - low, number, begin)
+            else:
+                yield from self._pass(program.passes[number], number, begin)
+            low = high
+
+    def _alike(self, steps: Steps, low: int, high: int) -> tuple[Block, ...]:
+        """The blocks of each of some steps, or Varies.
+
+        All that a step touches was touched in the step before it, so where it is found depends on
+        these two, both of which grow evenly.
+        """
+        other = _Folder(self._levels, self._warm, self._names)
+        repeats = [r for r in steps.template.repeats if r.segment.moments]
+        now: dict[int, Accesses] = {}
+        before: dict[int, Accesses] = {}
+        kept: list[Segment] = []  # for other._accesses, which goes by identity
+        for segment in {id(r.segment): r.segment for r in repeats}.values():
+            own = segment_over(segment, low, high)
+            kept.append(own)
+            accesses = (self if own is segment else other)._accesses_of(own)
+            now[id(segment)] = before[id(segment)] = accesses
+            if own is not segment:
+                before[id(segment)] = _a_step_before(accesses, low, high)
+        for repeat in repeats:
+            other._leave(repeat, before[id(repeat.segment)])
+        begun, first = other._touched, 0
+        found: list[Block] = []
+        for repeat in repeats:
+            for count, traffic in other._repeat(repeat, now[id(repeat.segment)]):
+                found.append(Block(repeat.segment, 0, first, count, traffic))
+                first += count * len(repeat.segment.moments)
+        self._take_over(other, other._touched - begun, low, high)
+        return tuple(found)
+
+    def _take_over(self, other: _Folder, own_bytes: int, low: int, high: int) -> None:
+        """Go on after the last step of some that `other` followed, each of so many bytes."""
+        self._touched += total(own_bytes, range(low, high))
+        last = high - 1
+        for name, touched in other._shared.items():
+            self._shared[name] = self._touched - at_step(other._touched - touched, last)
+        for key, touches in other._stored.items():
+            for touch in touches:
+                since = at_step(other._touched - touch.bytes, last)
+                slope = at_step(touch.slope, last)
+                self._store(key, _Touch(touch.lo, touch.hi, self._touched - since, slope))
+
+    def _accesses_of(self, segment: Segment) -> Accesses:
         accesses = self._accesses.get(id(segment))
         if accesses is None:
             if any(isinstance(m.shape, CollectiveShape) for m in segment.moments):
                 raise Unfoldable
             accesses = accesses_of(segment, self._levels, self._warm, self._names)
             self._accesses[id(segment)] = accesses
+        return accesses
+
+    def _repeat(
+        self, repeat: Repeat, accesses: Accesses
+    ) -> Iterator[tuple[int, tuple[Traffic, ...]]]:
         base, start = _place(repeat)
         end = start + repeat.count
         keys = [(base, name) for name in accesses.stored_names]
@@ -184,8 +177,14 @@ class _Folder:
                     until = self._last_alike(accesses, touches, (low, high), begun, start, found)
                 yield until - low, self._traffic(accesses, found, is_first=low == start)
                 low = until
-        for key, offset in zip(keys, accesses.stored_last, strict=True):
-            self._store(key, _Touch(start, end, begun + offset, accesses.own_bytes))
+        self._leave(repeat, accesses)
+
+    def _leave(self, repeat: Repeat, accesses: Accesses) -> None:
+        """Touch what all instances of a repeat touch."""
+        base, start = _place(repeat)
+        end, begun = start + repeat.count, self._touched
+        for name, offset in zip(accesses.stored_names, accesses.stored_last, strict=True):
+            self._store((base, name), _Touch(start, end, begun + offset, accesses.own_bytes))
         self._touched = begun + repeat.count * accesses.own_bytes
         last = self._touched - accesses.own_bytes
         for name, offset in accesses.shared_last.items():
@@ -268,6 +267,22 @@ class _Folder:
         return traffic
 
 
+def _a_step_before(accesses: Accesses, low: int, high: int) -> Accesses:
+    """What the pass before each of some steps touched, and when it did so last."""
+    return replace(
+        accesses,
+        own_bytes=over(accesses.own_bytes, low, high, -1),
+        stored_last=over(accesses.stored_last, low, high, -1),
+        shared_last=over(accesses.shared_last, low, high, -1),
+    )
+
+
+def _check(step: Pass) -> None:
+    for repeat in step.repeats:
+        if repeat.device or repeat.part or "/" in repeat.segment.name:
+            raise Unfoldable
+
+
 def _place(repeat: Repeat) -> tuple[str, int]:
     """The name of the storage of a repeat's instances, and the number of the first.
 
@@ -280,28 +295,3 @@ def _place(repeat: Repeat) -> tuple[str, int]:
     if dot and number.isdecimal() and number.isascii() and str(int(number)) == number:
         return base, int(number)
     return name, -1
-
-
-def with_demands(
-    blocks: Sequence[Block],
-    demand_of: Callable[[Moment, Traffic], Demand],
-    first_of: Callable[[Block, Demand], Demand],
-) -> list[Block]:
-    """Blocks with what their moments ask for, and `first_of` that for the first of each pass."""
-    found: list[Block] = []
-    pass_index = -1
-    for block in blocks:
-        pairs = zip(block.segment.moments, block.traffic, strict=True)
-        demands = tuple([demand_of(moment, moved) for moment, moved in pairs])
-        if block.pass_index == pass_index:
-            found.append(replace(block, demands=demands))
-            continue
-        pass_index = block.pass_index
-        changed = (first_of(block, demands[0]), *demands[1:])
-        if changed[0] is demands[0] or block.count == 1:
-            found.append(replace(block, demands=changed))
-            continue
-        following = block.first + block.width
-        found.append(replace(block, demands=changed, count=1))
-        found.append(replace(block, demands=demands, first=following, count=block.count - 1))
-    return found

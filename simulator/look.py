@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workloads.errors import InputError
+from workloads.passes import counted
 
 if TYPE_CHECKING:
     from workloads.moment import Program, Stage
@@ -81,10 +82,11 @@ def share_text(share: float) -> str:
 def request_text(program: Program) -> str:
     """What was asked of the model: "prompt 64 + 16 generated, batch 4, fp16"."""
     first = program.passes[0]
-    tokens = sum(p.chosen for p in program.passes)
+    passes = counted(program.passes)
+    tokens = sum(p.chosen * count for p, count in passes)
     parts = []
     if first.name.startswith("prefill"):
-        read = sum(p.tokens for p in program.passes if p.name.startswith("prefill"))
+        read = sum(p.tokens * count for p, count in passes if p.name.startswith("prefill"))
         parts.append(f"prompt {read}" + (f" + {tokens} generated" if tokens else ""))
     elif first.name.startswith("segment"):
         parts.append(f"{len(program.passes)} segments of {first.tokens}")

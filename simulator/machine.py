@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
+from simulator.blocks import AnyBlock, column, with_demands
 from simulator.demand import Context, Demand, demand_of
 from simulator.engine import FlatGraph, Plan
-from simulator.fold import Block, column, fold, with_demands
+from simulator.fold import fold
 from simulator.memory import Hierarchy, Traffic, hierarchy
 from simulator.placing import places_of, with_nodes
 from simulator.shared_work import Reuse
 from simulator.sharing import RATE_ONE
 from workloads import InputError
 from workloads.moment import RowShape
+from workloads.passes import counted, ends_of
 from workloads.transforms import Fusion
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ class Job:
     demands: Sequence[Demand]
     levels: Hierarchy
     plan: Plan
-    blocks: Sequence[Block] | None = None
+    blocks: Sequence[AnyBlock] | None = None
     """The same in blocks of instances that are alike; None where the program cannot be folded."""
     order: FlatGraph | None = None
     """The edges that the engine keeps to, where a schedule adds some to those of `flat`."""
@@ -49,7 +52,7 @@ class Placed:
     flat: FlatProgram
     traffic: Sequence[Traffic]
     levels: Hierarchy
-    blocks: Sequence[Block] | None
+    blocks: Sequence[AnyBlock] | None
 
 
 MustHold = Literal["everything", "weights"]
@@ -147,7 +150,7 @@ def job_on(placed: Placed, profile: Profile, runtime: Runtime) -> Job:
     starts = _pass_starts(program)
     plan = _plan(context, section, _awaited_starts(program, starts))
     if placed.blocks is not None:
-        blocks = with_demands(placed.blocks, asked.of, lambda b, d: asked.first(b.pass_index, d))
+        blocks = with_demands(placed.blocks, asked)
         alike = column(blocks, lambda block, _, position: block.demands[position])
         return Job(program, flat, placed.traffic, alike, placed.levels, plan, blocks)
     demands = [asked.of(m, t) for m, t in zip(flat.moments, placed.traffic, strict=True)]
@@ -182,7 +185,7 @@ def fusion_of(section: OnDevice, program: Program) -> Fusion:
 
 def _longest_row(program: Program) -> int:
     """Keys of the longest softmax of attention: of a window, where queries see no more."""
-    segments = {id(r.segment): r.segment for step in program.passes for r in step.repeats}
+    segments = {id(r.segment): r.segment for p in ends_of(program.passes) for r in p.repeats}
     shapes = [
         moment.shape
         for segment in segments.values()
@@ -193,12 +196,14 @@ def _longest_row(program: Program) -> int:
 
 
 class _Demands:
-    """Demands of a program's moments; equal work (the same moment and traffic) is computed once."""
+    """Demands of a program's moments; equal work (moment and traffic) is computed once."""
 
     def __init__(self, context: Context, program: Program) -> None:
-        self._context, self._program = context, program
+        self._context = context
+        self._phases = _phases(program)
         self._known: dict[tuple[int, Traffic], Demand] = {}
-        self._firsts: dict[int, Demand] = {}
+        self._equal: dict[tuple[Moment, Traffic], Demand] = {}
+        self._firsts: dict[int, tuple[Demand, Demand]] = {}
         host = context.runtime.host
         self._forward_cycles = 0 if host is None else context.host_cycles(host.per_pass_s)
 
@@ -207,35 +212,44 @@ class _Demands:
         key = (id(moment), moved)
         demand = self._known.get(key)
         if demand is None:
-            demand = self._known[key] = demand_of(moment, moved, self._context)
+            demand = self._equal.get((moment, moved))
+            if demand is None:
+                demand = demand_of(moment, moved, self._context)
+                self._equal[moment, moved] = demand
+            self._known[key] = demand
         return demand
+
+    def anew(self, moment: Moment, moved: Traffic) -> Demand:
+        """As `of`, for a moment that is not kept."""
+        return demand_of(moment, moved, self._context)
 
     def first(self, pass_index: int, demand: Demand) -> Demand:
         """The demand of a pass's first moment, with the host time of a forward around operators."""
-        phase = self._program.passes[pass_index].phase
-        if not self._forward_cycles or phase == "operator":  # which has no model around it
+        # an operator has no model around it
+        if not self._forward_cycles or self._phases[pass_index] == "operator":
             return demand
         known = self._firsts.get(id(demand))
         if known is None:
             cycles = demand.dispatch_cycles + self._forward_cycles
-            known = self._firsts[id(demand)] = replace(demand, dispatch_cycles=cycles)
-        return known
+            known = (demand, replace(demand, dispatch_cycles=cycles))
+            self._firsts[id(demand)] = known
+        return known[1]
+
+
+def _phases(program: Program) -> list[str]:
+    return [step.phase for step, count in counted(program.passes) for _ in range(count)]
 
 
 def _pass_starts(program: Program) -> list[int]:
-    starts, first = [], 0
-    for step in program.passes:
-        starts.append(first)
-        first += step.moment_count
-    return starts
+    widths = [(step.moment_count, count) for step, count in counted(program.passes)]
+    return list(accumulate([w for w, count in widths for _ in range(count)], initial=0))[:-1]
 
 
 def _awaited_starts(program: Program, starts: Sequence[int]) -> frozenset[int]:
     """Where a pass begins that needs a chosen token, as the pieces of a prompt do not."""
-    pairs = zip(program.passes, program.passes[1:], starts[1:], strict=False)
-    return frozenset(
-        start for before, step, start in pairs if {before.phase, step.phase} != {"prefill"}
-    )
+    phases = _phases(program)
+    awaited = zip(phases, phases[1:], starts[1:], strict=False)
+    return frozenset([s for before, own, s in awaited if (before, own) != ("prefill", "prefill")])
 
 
 def _plan(context: Context, section: OnDevice, awaited: frozenset[int]) -> Plan:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from hardware_profiles.energy import energy_of, idle_watts
 from simulator.demand.context import has_matrix_unit
+from workloads.passes import counted
 
 if TYPE_CHECKING:
     from hardware_profiles.power import Energy
     from hardware_profiles.schema import Profile
-    from simulator.memory import Traffic
     from simulator.run import Run
+    from simulator.tally import Tally
     from workloads.moment import Moment, Program
 
 _ON_CHIP_CAUSES = ("compute", "overlap", "packing")
@@ -71,26 +72,22 @@ def dynamic_joules(run: Run, energy: Energy) -> dict[str, float]:
     names = run.job.levels.names
     found = {"arithmetic": 0.0, **dict.fromkeys(names, 0.0)}
     for tally in run.tallies:
-        caches = _cache_joules(tally.traffic, names, energy)
-        dram = tally.demand.memory_bytes * energy.byte["dram"]
-        costs = (arithmetic_joules(tally.moment, run.profile, energy), *caches, dram)
+        by_level = zip(names[:-1], tally.bytes_by_level[:-1], strict=True)
+        caches = [count * energy.byte.get(name, 0.0) for name, count in by_level]
+        dram = tally.asked.memory_bytes * energy.byte["dram"]
+        costs = (arithmetic_joules(tally, run.profile, energy), *caches, dram)
         for cause, joules in zip(found, costs, strict=True):
-            found[cause] += joules * tally.count
+            found[cause] += joules
     return found
 
 
-def _cache_joules(moved: Traffic, names: tuple[str, ...], energy: Energy) -> tuple[float, ...]:
-    by_level = zip(names[:-1], moved.by_level[:-1], strict=True)
-    return tuple(count * energy.byte.get(name, 0.0) for name, count in by_level)
-
-
-def arithmetic_joules(moment: Moment, profile: Profile, energy: Energy) -> float:
-    """Joules of a moment's operations at the burst clock.
+def arithmetic_joules(work: Moment | Tally, profile: Profile, energy: Energy) -> float:
+    """Joules of the operations of a moment, or of all moments of a tally, at the burst clock.
 
     A multiply-accumulate is two FLOP of the unit that takes its type. A special function costs what
     the vector lanes would in the time that it takes.
     """
-    counts, dtype = moment.counts, moment.dtype
+    counts, dtype = work.counts, work.dtype
     unit = energy.matrix if has_matrix_unit(dtype, profile) else energy.vector
     lane = 2 * _of(energy.vector, dtype)
     width = profile.width
@@ -144,7 +141,9 @@ def default_limit_watts(profile: Profile, program: Program) -> float | None:
     """
     if profile.power is None or profile.power.energy is None:
         return None
-    if program.layout.devices > 1 or any(step.phase == "operator" for step in program.passes):
+    if program.layout.devices > 1 or any(
+        step.phase == "operator" for step, _ in counted(program.passes)
+    ):
         return None
     return profile.power.tdp_watts
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.variants import at_clock_share
 from simulator import engine
 from simulator.attribution import attribute
-from simulator.bounds import busiest_resource_cycles, critical_path_cycles, resource_cycles
-from simulator.critical_path import folded_path_cycles
+from simulator.capacity import bounds_s, utilization
 from simulator.demand import Context
 from simulator.machine import Job, MustHold, job_on, place
 from simulator.power import default_limit_watts, power_report, within_limit
@@ -18,6 +18,7 @@ from simulator.runtime import Runtime, default_runtime, load_runtime
 from simulator.tally import Tally, tallies
 from workloads.graph import program_from_graph
 from workloads.moment import STAGES, Program
+from workloads.passes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -137,15 +138,24 @@ class Run:
     @cached_property
     def pass_end_cycles(self) -> tuple[int, ...]:
         """For each pass the cycle in which its last moment retires."""
-        ends, first = [], 0
-        for step in self.program.passes:
-            after = first + step.moment_count
-            if self.trace.in_order:
-                ends.append(self.trace.retired[after - 1])
-            else:
-                ends.append(max(self.trace.retired[first:after]))
-            first = after
-        return tuple(ends)
+        widths = [(s.moment_count, count) for s, count in counted(self.program.passes)]
+        bounds = accumulate([w for w, count in widths for _ in range(count)], initial=0)
+        return tuple([self._end_cycle(first, after) for first, after in pairwise(bounds)])
+
+    def _end_cycle(self, first: int, after: int) -> int:
+        """When the last of some moments in a row retires."""
+        if self.trace.in_order:
+            return self.trace.retired[after - 1]
+        return max(self.trace.retired[first:after])
+
+    @property
+    def _first_token_cycles(self) -> int | None:
+        """When the pass ends that chooses the first token."""
+        number = self._first_choice
+        if number is None:
+            return None
+        first = sum(step.moment_count for step in self.program.passes[:number])
+        return self._end_cycle(first, first + self.program.passes[number].moment_count)
 
     @property
     def ttft_s(self) -> float | None:
@@ -153,25 +163,29 @@ class Run:
 
         Everything before it counts: all pieces of the prompt, and the loading of weights.
         """
-        first = self._first_choice
-        return None if first is None else self.trace.seconds(self.pass_end_cycles[first])
+        cycles = self._first_token_cycles
+        return None if cycles is None else self.trace.seconds(cycles)
 
     @property
     def _first_choice(self) -> int | None:
         """The pass of a prefill that chooses the first token."""
-        passes = enumerate(self.program.passes)
-        first = next((i for i, step in passes if step.chosen), None)
-        return first if first is not None and self.program.passes[0].phase == "prefill" else None
+        first = 0
+        for step, count in counted(self.program.passes):
+            if step.chosen:
+                return first if self.program.passes[0].phase == "prefill" else None
+            first += count
+        return None
 
     @property
     def tpot_s(self) -> float | None:
         """Time per output token of a sequence after the first, or None where there is none."""
         first = self._first_choice
-        begin = 0 if first is None else first + 1
-        tokens = sum(step.chosen for step in self.program.passes[begin:])
+        tokens = self._chosen
+        if first is not None:
+            tokens -= self.program.passes[first].chosen
         if not tokens:
             return None
-        start = self.pass_end_cycles[first] if first is not None else 0
+        start = self._first_token_cycles or 0
         return self.trace.seconds(self.cycles - start) / tokens
 
     @property
@@ -180,21 +194,27 @@ class Run:
 
         Of beam search the one result of each sequence counts, of drafted tokens those accepted.
         """
-        times = sum(step.chosen for step in self.program.passes)
-        chosen = times * self.program.batch * self.program.layout.data
+        chosen = self._chosen * self.program.batch * self.program.layout.data
         return chosen / self.latency_s if chosen else None
 
     @property
     def token_count(self) -> int:
         """Tokens generated in all sequences; those read where none is generated."""
         batch = self.program.batch
-        chosen = sum(step.chosen for step in self.program.passes) * batch
-        return chosen or sum(step.tokens for step in self.program.passes) * batch
+        read = sum(step.tokens * count for step, count in counted(self.program.passes))
+        return (self._chosen or read) * batch
+
+    @property
+    def _chosen(self) -> int:
+        """Tokens added to each sequence's output."""
+        return sum(step.chosen * count for step, count in counted(self.program.passes))
 
     @cached_property
     def tallies(self) -> list[Tally]:
         """The moments, those alike counted together."""
-        return tallies(self.job, self.trace)
+        section = self.runtime.on(self.profile.kind)
+        context = Context(self.profile, section, self.job.levels)
+        return tallies(self.job, self.trace, context.timed_macs)
 
     @cached_property
     def attribution(self) -> dict[str, int]:
@@ -224,72 +244,12 @@ class Run:
     @cached_property
     def bounds_s(self) -> dict[str, float]:
         """Lower bounds of the latency: critical path, each resource without a gap, the roofline."""
-        plan, demands, blocks = self.job.plan, self.job.demands, self.job.blocks
-        if blocks is not None:
-            path = folded_path_cycles(blocks, plan)
-            busiest = resource_cycles(((t.demand, t.count) for t in self.tallies), plan)
-        else:
-            path = critical_path_cycles(self.job.flat.predecessors, demands, plan)
-            busiest = busiest_resource_cycles(demands, plan)
-        found = {"critical_path": self.trace.seconds(path)}
-        for name, cycles in busiest.items():
-            found[f"busiest_{name}"] = self.trace.seconds(cycles)
-        found["roofline"] = self._roofline_s()
-        return found
-
-    def _roofline_s(self) -> float:
-        moved = self._dram_bytes
-        devices = self.trace.device_count
-        rate = self.profile.memory["dram"].bandwidth_bytes_per_s
-        return max(moved / rate, self._arithmetic_s) / devices
-
-    @cached_property
-    def _dram_bytes(self) -> int:
-        return sum(tally.traffic.dram_bytes * tally.count for tally in self.tallies)
-
-    @cached_property
-    def _arithmetic_s(self) -> float:
-        """All products on one device at the dense peaks of their types; 0 where it lacks one.
-
-        Products that the machine need not do (2:4, zeros that are skipped) are not counted.
-        """
-        section = self.runtime.on(self.profile.kind)
-        context = Context(self.profile, section, self.job.levels)
-        macs: dict[str, float] = {}
-        for tally in self.tallies:
-            moment = tally.moment
-            if moment.counts.macs:
-                timed = context.timed_macs(moment) * tally.count
-                macs[moment.dtype] = macs.get(moment.dtype, 0) + timed
-        widths = {dtype: self.profile.width.macs_per_cycle(dtype) for dtype in macs}
-        per_s = self.profile.cores.count * self.profile.clock.burst_hz
-        known = [macs[dtype] / (width * per_s) for dtype, width in widths.items() if width]
-        return sum(known) if len(known) == len(macs) else 0.0
+        return bounds_s(self)
 
     @cached_property
     def utilization(self) -> dict[str, float]:
-        """Parts of the machine's capacity used over the run, from 0 to 1.
-
-        `mfu`: matrix FLOPs against the dense peaks of their dtypes (0 where one has no unit);
-        `memory_bandwidth`: DRAM bytes against the datasheet; `cores_busy`: cores that hold a
-        moment other than the loading of weights; `host`: the dispatching thread; `link`: time in
-        which something goes over it. With several devices the mean of all.
-        """
-        trace, profile = self.trace, self.declared or self.profile
-        latency = self.latency_s * trace.device_count
-        if not latency:
-            return dict.fromkeys(("mfu", "memory_bandwidth", "cores_busy", "host", "link"), 0.0)
-        held = sum(t.core_count * t.held * t.count for t in self.tallies if t.moment.kind != "load")
-        linked = sum(trace.retired[i] - trace.issued[i] for i in trace.readers)
-        cycles = trace.cycles * trace.device_count
-        moved = self._dram_bytes
-        return {
-            "mfu": self._arithmetic_s * self.clock_share / latency,
-            "memory_bandwidth": moved / profile.memory["dram"].bandwidth_bytes_per_s / latency,
-            "cores_busy": (held - linked) / (trace.core_count * cycles),
-            "host": trace.host_cycles / cycles,
-            "link": linked / cycles,
-        }
+        """Parts of the machine's capacity used over the run; see simulator.capacity.utilization."""
+        return utilization(self)
 
     @cached_property
     def power(self) -> PowerReport | None:

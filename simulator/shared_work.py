@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from simulator.fold import fold
 from simulator.memory import Hierarchy, Traffic, run_traffic
 from workloads.flat import FlatProgram, flatten
+from workloads.growing import ends
 from workloads.transforms import copy_caches, fuse, share_caches, share_moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from simulator.fold import Block
+    from simulator.blocks import AnyBlock
     from simulator.runtime import OnDevice
     from workloads.moment import Program
     from workloads.transforms import Fusion
@@ -58,7 +59,7 @@ class Common:
     fused: Program
     flat: FlatProgram
     _traffic: list[_Found[Sequence[Traffic]]] = field(default_factory=list)
-    _blocks: list[_Found[list[Block] | None]] = field(default_factory=list)
+    _blocks: list[_Found[list[AnyBlock] | None]] = field(default_factory=list)
 
     @classmethod
     def of(cls, program: Program, section: OnDevice, fusion: Fusion) -> Common:
@@ -76,7 +77,7 @@ class Common:
             self._traffic, levels, lambda asked: run_traffic(self.fused.instances(), asked)
         )
 
-    def blocks(self, levels: Hierarchy, warm: Mapping[str, int] | None) -> list[Block] | None:
+    def blocks(self, levels: Hierarchy, warm: Mapping[str, int] | None) -> list[AnyBlock] | None:
         """As simulator.fold.fold."""
         if warm:
             return fold(self.fused, levels, warm)
@@ -121,5 +122,5 @@ class _Recording(Hierarchy):
     distances: set[int] = field(default_factory=set)
 
     def level(self, distance_bytes: int) -> int:
-        self.distances.add(distance_bytes)
+        self.distances.update(ends(distance_bytes))
         return super().level(distance_bytes)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -85,6 +86,71 @@ class Stretch:
             yield Spans(index, count, demand, len(cores), held)
 
 
+class SpanRow(NamedTuple):
+    """What a moment of a segment did in passes that are held as one.
+
+    `demand`, `cores` and `held`: the same in all passes, or for one after another. `elapsed`: as in
+    Stretch, of all instances in all passes.
+    """
+
+    block: Any
+    position: int
+    demand: Demand | tuple[Demand, ...]
+    cores: tuple[int, ...] | list[tuple[int, ...]]
+    held: int | list[int]
+    elapsed: int
+
+
+@dataclass(frozen=True)
+class StepStretch:
+    """`count` passes of the same blocks, one after another, in order; see Stretch.
+
+    `ends`: the cycles in which they end. `rows`: their moments. `follow` gives the stretches of one
+    pass, from its number.
+    """
+
+    block: Any
+    first: int
+    count: int
+    ends: Sequence[int]
+    host_cycles: int
+    rows: Sequence[SpanRow]
+    follow: Callable[[int], list[Stretch]]
+
+    @property
+    def width(self) -> int:
+        """Moments of one pass."""
+        return int(self.block.width)
+
+    def find(self, number: int, position: int) -> tuple[Stretch, int, int]:
+        """The stretch that a moment of a pass is in, with its instance and position there."""
+        if number not in self._followed:
+            self._followed.clear()  # readers go from pass to pass
+            self._followed[number] = self.follow(number)
+        index = self.first + number * self.width + position
+        inner = self._followed[number]
+        stretch = inner[bisect_right(inner, index, key=lambda s: s.first) - 1]
+        return stretch, *divmod(index - stretch.first, stretch.width)
+
+    @cached_property
+    def _followed(self) -> dict[int, list[Stretch]]:
+        return {}
+
+    def spans(self) -> Iterator[Spans]:
+        """What ran in it; moments that changed alike from pass to pass are together."""
+        together: dict[int, list[Any]] = {}
+        for row in self.rows:
+            index, times = self.first + row.block.first + row.position, row.block.count
+            if isinstance(row.held, list):
+                together.setdefault(id(row.demand), [index, 0, row])[1] += times
+            elif isinstance(row.demand, Demand):
+                yield Spans(index, times * self.count, row.demand, len(row.cores), row.held)
+        for index, times, row in together.values():
+            changing = zip(row.demand, row.cores, row.held, strict=True)
+            for number, (demand, cores, held) in enumerate(changing):
+                yield Spans(index + number * self.width, times, demand, len(cores), held)
+
+
 @dataclass(frozen=True)
 class Trace:
     """All the spans of a run, as parallel columns indexed by moment in graph order.
@@ -117,7 +183,7 @@ class Trace:
     readers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """For each moment on a link the devices that wait for it."""
 
-    stretches: Sequence[Stretch] = ()
+    stretches: Sequence[Stretch | StepStretch] = ()
     """The same in blocks, where the run was folded; the columns then compute what they are asked.
     """
 

@@ -11,12 +11,13 @@ from workloads.model import build_model
 
 
 @st.composite
-def models(draw: st.DrawFn) -> Model:
-    """Any combination of blocks that the families allow."""
+def models(draw: st.DrawFn, generates: bool = False) -> Model:
+    """Any combination of blocks that the families allow, or that `generates` tokens."""
     kv_heads = draw(st.integers(1, 3))
     heads = kv_heads * draw(st.integers(1, 3))
     head_dim = 2 * draw(st.integers(1, 4))
-    family = draw(st.sampled_from(["encoder", "decoder", "encoder_decoder"]))
+    families = ["encoder", "decoder", "encoder_decoder"][generates:]
+    family = draw(st.sampled_from(families))
     parallel = family != "encoder_decoder" and draw(st.booleans())
     table: dict[str, Any] = {
         "name": "random",
@@ -43,7 +44,7 @@ def models(draw: st.DrawFn) -> Model:
         "token_types": draw(st.integers(0, 2)),
         "window": draw(st.none() | st.integers(1, 70)),
         "classes": 3,
-        "head": draw(st.sampled_from(["none", "classifier", HEAD[family]])),
+        "head": draw(st.sampled_from(["none", "classifier", HEAD[family]][2 * generates :])),
     }
     flags = (
         "gated",
@@ -132,6 +133,23 @@ def programs(draw: st.DrawFn) -> tuple[Model, Program]:
         **request,
     )
     return model, program
+
+
+@st.composite
+def generations(draw: st.DrawFn) -> Program:
+    """A random model generates a dozen tokens or less."""
+    model = draw(models(generates=True))
+    request: dict[str, Any] = {"prompt": draw(st.integers(1, 9))}
+    if draw(st.booleans()):
+        request["context"] = draw(st.integers(1, 20))
+    return compile_forward(
+        model,
+        batch=draw(st.integers(1, 3)),
+        dtype=draw(st.sampled_from(["fp32", "fp16", "int4"])),
+        generate=draw(st.integers(2, 12)),
+        beams=draw(st.sampled_from([1, 1, 2] if model.vocab >= 4 else [1])),
+        **request,
+    )
 
 
 fusions = st.builds(

@@ -24,6 +24,7 @@ from workloads import (
     quantize,
     split_heads,
 )
+from workloads.passes import written_out
 from workloads.stored import CHANNEL_FORMATS
 from workloads.transforms import copy_caches
 from workloads.transforms.quantization import KV_FORMATS
@@ -97,7 +98,7 @@ def graph_of(segment: tuple[int, tuple[tuple[int, int], ...]]) -> nx.DiGraph[int
 @settings(max_examples=100, deadline=None)
 @given(programs(), sequences())
 def test_any_sequence_keeps_what_it_must(drawn: tuple[Model, Program], steps: list[Step]) -> None:
-    model, program = drawn
+    model, program = drawn[0], written_out(drawn[1])
     found = program
     for step in steps:
         found = applied(found, model, step)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -13,24 +15,27 @@ from typer.testing import CliRunner
 from hardware_profiles import load_profile
 from hardware_profiles.variants import with_changes
 from simulator.attribution import attribute, core_account
+from simulator.blocks import AnyBlock, column, with_demands
 from simulator.bounds import critical_path_cycles
 from simulator.cli import app
 from simulator.critical_path import folded_path_cycles
 from simulator.demand import Demand
 from simulator.engine import Plan, run, run_folded
-from simulator.engine.folded import floor_sum
+from simulator.engine.alone import floor_sum
 from simulator.figures import as_json, frame, groups
-from simulator.fold import Block, column, fold
-from simulator.memory import Hierarchy, run_traffic
+from simulator.fold import fold
+from simulator.memory import Hierarchy, Traffic, run_traffic
 from simulator.run import simulate
 from simulator.runtime import list_runtimes, load_runtime
 from simulator.scenario import Scenario
 from simulator.sharing import RATE_ONE
-from tests.random_models import fusions, programs
+from simulator.trace import StepStretch
+from tests.random_models import fusions, generations, programs
 from tests.test_invariants import demands
 from workloads import Program, fuse
 from workloads.flat import flatten
-from workloads.moment import Repeat, Segment
+from workloads.moment import Moment, Pass, Repeat, Segment
+from workloads.passes import with_passes
 
 COLUMNS = ("ready", "dispatched", "issued", "retired", "cores", "dispatch_cycles", "demands")
 
@@ -51,18 +56,43 @@ machines = st.builds(
 @st.composite
 def deep_programs(draw: st.DrawFn) -> Program:
     """A random program whose repeated segments repeat up to thirty times as often."""
-    _, program = draw(programs())
+    program = draw(programs())[1] if draw(st.booleans()) else draw(generations())
     times = draw(st.integers(1, 30))
 
     def deeper(repeat: Repeat) -> Repeat:
         return replace(repeat, count=repeat.count * times) if repeat.count > 1 else repeat
 
-    passes = (replace(p, repeats=tuple(map(deeper, p.repeats))) for p in program.passes)
-    return fuse(replace(program, passes=tuple(passes)), draw(fusions))
+    def deep(step: Pass) -> Pass:
+        return replace(step, repeats=tuple(map(deeper, step.repeats)))
+
+    return fuse(with_passes(program, deep), draw(fusions))
+
+
+class Chosen:
+    """Demands from a pool, by what moves; some of those that change from pass to pass."""
+
+    def __init__(self, pool: list[Demand], step: int) -> None:
+        self.pool, self.step, self.number = pool, step, 0
+        self.known: dict[tuple[int, Traffic], Demand] = {}
+        self.kept: list[Moment] = []
+
+    def of(self, moment: Moment, moved: Traffic) -> Demand:
+        key = (id(moment), moved)
+        if key not in self.known:
+            self.number += self.step
+            self.kept.append(moment)
+            self.known[key] = self.pool[(self.number + moved.dram_bytes) % len(self.pool)]
+        return self.known[key]
+
+    def anew(self, moment: Moment, moved: Traffic) -> Demand:
+        return self.pool[(len(moment.name) + self.step * moved.dram_bytes) % len(self.pool)]
+
+    def first(self, pass_index: int, demand: Demand) -> Demand:
+        return replace(demand, dispatch_cycles=demand.dispatch_cycles + self.step % 2)
 
 
 @st.composite
-def jobs(draw: st.DrawFn) -> tuple[Program, list[Block], list[Demand]]:
+def jobs(draw: st.DrawFn) -> tuple[Program, list[AnyBlock], list[Demand]]:
     """A program in blocks with random demands, and the same demands written out."""
     program = draw(deep_programs())
     blocks = fold(program, Hierarchy(("l2", "dram"), (5000,)))
@@ -70,13 +100,24 @@ def jobs(draw: st.DrawFn) -> tuple[Program, list[Block], list[Demand]]:
     pool = draw(st.lists(demands, min_size=1, max_size=6))
     scale = draw(st.sampled_from([1, 3, 30]))
     pool = [replace(d, dispatch_cycles=d.dispatch_cycles * scale) for d in pool]
-    step = draw(st.integers(1, 7))
-    found = []
-    for number, block in enumerate(blocks):
-        moved = [traffic.dram_bytes % 5 for traffic in block.traffic]
-        picks = [(step * (j * j + number + m)) % len(pool) for j, m in enumerate(moved)]
-        found.append(replace(block, demands=tuple(pool[pick] for pick in picks)))
-    return program, found, [d for b in found for _ in range(b.count) for d in b.demands]
+    found = with_demands(blocks, Chosen(pool, draw(st.integers(1, 7))))
+    return program, found, list(column(found, lambda b, _, position: b.demands[position]))
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Callable[[Program], Plan]:
+    """A machine for a program, perhaps with a host that waits before each pass."""
+    plan = draw(machines)
+    awaits = draw(st.booleans())
+
+    def of(program: Program) -> Plan:
+        widths = [step.moment_count for step in program.passes]
+        starts = frozenset(accumulate(widths[:-1]))
+        if not awaits:
+            return plan
+        return replace(plan, host="asynchronous", queue_depth=1024, waits_before=starts)
+
+    return of
 
 
 @given(
@@ -95,12 +136,13 @@ def test_blocks_find_their_bytes_where_the_moments_do(
     assert list(found) == list(run_traffic(program.instances(), levels, warm))
 
 
-@given(jobs(), machines)
-@settings(deadline=None, max_examples=60)
+@given(jobs(), plans())
+@settings(deadline=None, max_examples=100)
 def test_replayed_cycles_are_those_of_the_events(
-    job: tuple[Program, list[Block], list[Demand]], plan: Plan
+    job: tuple[Program, list[AnyBlock], list[Demand]], plan_of: Callable[[Program], Plan]
 ) -> None:
     program, blocks, work = job
+    plan = plan_of(program)
     flat = flatten(program)
     whole, folded = run(flat, work, plan), run_folded(blocks, plan)
     assert folded is not None
@@ -111,6 +153,17 @@ def test_replayed_cycles_are_those_of_the_events(
     assert folded.elapsed() == whole.elapsed()
     elapsed = whole.elapsed()
     for stretch in folded.stretches:
+        if isinstance(stretch, StepStretch):
+            for row in stretch.rows:
+                found = 0
+                begin = stretch.first + row.block.first + row.position
+                for number in range(stretch.count):
+                    at = begin + number * stretch.width
+                    found += sum(
+                        elapsed[at : at + row.block.count * row.block.width : row.block.width]
+                    )
+                assert row.elapsed == found
+            continue
         end = stretch.first + stretch.count * stretch.width
         for position, cycles in enumerate(stretch.elapsed):
             assert cycles == sum(elapsed[stretch.first + position : end : stretch.width])

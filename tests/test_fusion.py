@@ -23,7 +23,15 @@ from workloads import (
     quantize,
     split_heads,
 )
-from workloads.moment import AttentionShape, MatmulShape, OperationCounts
+from workloads.moment import (
+    AttentionShape,
+    Footprint,
+    MatmulShape,
+    Moment,
+    OperationCounts,
+    Pass,
+    Repeat,
+)
 from workloads.transforms.rewrite import Merge, contract
 
 ALL = Fusion(
@@ -216,14 +224,49 @@ def test_each_distinct_segment_is_worked_on_once() -> None:
     assert len(segments) == 4 + 2 + 2 * 49
 
 
-def test_merging_across_a_dependency_would_close_a_cycle() -> None:
+def test_what_would_close_a_cycle_is_not_merged() -> None:
     first = op_counts.copy("a", "output", elements=1, dtype="fp32", target="x")
     second = op_counts.copy("b", "output", elements=1, dtype="fp32", source="x", target="y")
     third = op_counts.add("c", "output", elements=1, dtype="fp32", sources=("x", "y"))
     segment = Segment.from_moments("s", [first, second, third])
     merge = Merge((0, 2), 0, "ac", "copy", first.shape)
-    with pytest.raises(ValueError, match="'s': merging would close a cycle"):
-        contract(segment, [merge], frozenset())
+    assert contract(segment, [merge], frozenset()) == segment
+    fourth = op_counts.copy("d", "output", elements=1, dtype="fp32", source="output", target="z")
+    longer = Segment.from_moments("s", [*segment.moments, fourth])
+    both = Merge((2, 3), 2, "cd", "add", third.shape)
+    crossing = Merge((0, 2), 0, "ac", "copy", first.shape)
+    assert contract(longer, [crossing], frozenset()) == longer
+    made = contract(longer, [Merge((0, 1), 0, "ab", "copy", first.shape), both], frozenset())
+    assert [moment.name for moment in made.moments] == ["ab", "cd"]
+
+
+def test_a_sum_stays_apart_from_a_norm_that_waits_for_what_follows_it() -> None:
+    """The sum and the norm behind a layer were one kernel, which then reads the sum before too."""
+
+    def total(name: str, sources: tuple[str, str], target: str) -> Moment:
+        return op_counts.add(
+            name, "output", elements=8, dtype="fp32", sources=sources, target=target,
+            group="residual_norm",
+        )  # fmt: skip
+
+    first = total("first", ("x", "y"), "sum")
+    product = op_counts.linear(
+        "product", "output", m=1, k=8, n=8, dtype="fp32", source="sum", target="rows"
+    )
+    second = total("second", ("sum", "rows"), "out")
+    norm = op_counts.layer_norm(
+        "norm", "output", rows=1, columns=8, dtype="fp32", source="out", target="z",
+        group="residual_norm",
+    )  # fmt: skip
+    segment = Segment.from_moments("s", [first, product, second, norm])
+    program = Program(
+        "p", (Pass("x", "operator", 1, 0, (Repeat(segment),)),), 1, "fp32", Footprint(0, 0, 0)
+    )
+    once = fuse(program, Fusion(residual_norm=True))
+    assert [m.name for m in once.passes[0].repeats[0].segment.moments] == [
+        "first", "product", "norm"
+    ]  # fmt: skip
+    assert fuse(once, Fusion(residual_norm=True)).passes == once.passes
 
 
 @settings(max_examples=200, deadline=None)

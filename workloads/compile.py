@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from workloads.attention import attention_shape
-from workloads.backbone import backbone_repeats
-from workloads.beams import gather_caches, with_beams
-from workloads.blocks import layer_segment
+from workloads.beams import with_beams
 from workloads.choose import GREEDY, Choice, Sampling, choice_of
 from workloads.chunks import in_chunks
-from workloads.cross import ENCODED
-from workloads.detection import with_layer_positions
-from workloads.disentangled import beside_first_layer
-from workloads.embed import embed_segment
+from workloads.compile_request import Wanted, passes_for
 from workloads.errors import InputError, shown
 from workloads.footprint import footprint
-from workloads.layers import LayerKind, layer_runs
-from workloads.moment import Moment, Pass, Program, Repeat, Segment, Tensor
-from workloads.output import Logits, norm_segment, output_segment
+from workloads.moment import Pass, Program, Segment
+from workloads.output import Logits
+from workloads.passes import ends_of
 from workloads.request import Request, arithmetic_dtype, plan, weight_format
-from workloads.stages import stage_repeats
 from workloads.step import Step
 
 if TYPE_CHECKING:
@@ -139,14 +131,15 @@ def compile_passes(
     kind = arithmetic_dtype("dtype", dtype)
     weight_kind = kind if weight_dtype is None else weight_format(weight_dtype)
     sampled = choice is not None and not body_only
-    part = _Part(body_only, sampled, logits, choice or GREEDY, expand_latents)
-    passes = _passes(model, requests, Step(batch << model.guidance, 1, 0, kind, weight_kind), part)
+    wanted = Wanted(body_only, sampled, logits, choice or GREEDY, expand_latents)
+    step = Step(batch << model.guidance, 1, 0, kind, weight_kind)
+    passes = passes_for(model, requests, step, wanted)
     decoded = requests[-1].tokens > 0
     needs = footprint(
         model,
         _extremes(passes).values(),
         batch=batch * requests[-1].rows,
-        length=max(p.context + p.tokens for p in passes),
+        length=max(p.context + p.tokens for p in ends_of(passes)),
         dtype=kind,
         weight_dtype=weight_kind,
         source=requests[0].source if decoded else 0,
@@ -154,136 +147,8 @@ def compile_passes(
     return Program(model.name, passes, batch, kind, needs)
 
 
-def _extremes(passes: tuple[Pass, ...]) -> dict[int, Segment]:
+def _extremes(passes: Sequence[Pass]) -> dict[int, Segment]:
     """The segments of the passes that need most: the first and last prefill, and the last."""
-    reading = [p for p in passes if p.phase == "prefill"]
+    reading = [p for p in ends_of(passes) if p.phase == "prefill"]
     chosen = (passes[0], *reading[-1:], passes[-1])
     return {id(r.segment): r.segment for p in chosen for r in p.repeats}
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Which part of a forward pass is wanted."""
-
-    body_only: bool
-    sampled: bool
-    logits: Logits
-    choice: Choice = GREEDY
-    expand_latents: bool = False
-
-
-def _passes(
-    model: Model, requests: Sequence[Request], template: Step, part: _Part
-) -> tuple[Pass, ...]:
-    """Each request as a pass; segments that do not depend on the context are shared."""
-    known = _Known(model, part)
-    passes = []
-    for request in requests:
-        step = replace(
-            template,
-            batch=template.batch * request.rows,
-            tokens=request.tokens,
-            context=request.context,
-            source=request.source,
-            crosses=request.encodes,
-            beams=request.rows,
-            gathers=request.gathers,
-            absorbs=request.phase == "decode" and not part.expand_latents,
-        )
-        repeats: list[Repeat] = []
-        if request.encodes and model.encoder is not None:
-            reading = replace(template, tokens=request.source)
-            repeats += _encoder_repeats(model.encoder, reading, part)
-        if request.tokens:
-            repeats += known.repeats(step, ends=request.ends)
-        # what is read of an image is its features, not the queries for objects
-        tokens = request.source if model.queries else request.tokens or request.source
-        chosen = int(part.sampled and request.ends)
-        passes.append(
-            Pass(request.name, request.phase, tokens, request.context, tuple(repeats), chosen)
-        )
-    return tuple(passes)
-
-
-def _encoder_repeats(encoder: Model, step: Step, part: _Part) -> list[Repeat]:
-    """The encoder's segments under names of their own, from "source_tokens" to "encoded"."""
-    own = _Known(encoder, replace(part, sampled=False, logits="all"))
-    renamed: dict[int, Segment] = {}
-    repeats = []
-    for repeat in own.repeats(step):
-        key = id(repeat.segment)
-        if key not in renamed:
-            renamed[key] = _as_encoder(repeat.segment)
-        repeats.append(replace(repeat, segment=renamed[key]))
-    return repeats
-
-
-_ENCODER_NAMES = {"hidden": ENCODED, "normalized": ENCODED, "tokens": "source_tokens"}
-
-
-def _as_encoder(segment: Segment) -> Segment:
-    def named(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(replace(t, name=_ENCODER_NAMES.get(t.name, t.name)) for t in tensors)
-
-    def moved(moment: Moment) -> Moment:
-        return replace(moment, reads=named(moment.reads), writes=named(moment.writes))
-
-    moments = tuple(moved(moment) for moment in segment.moments)
-    return Segment(f"encoder_{segment.name}", moments, segment.edges)
-
-
-class _Known:
-    """The segments of one model made so far: one object for each that is the same."""
-
-    def __init__(self, model: Model, part: _Part) -> None:
-        self.model, self.part = model, part
-        self.runs = layer_runs(model)
-        self.ends: dict[tuple[object, ...], tuple[Segment | None, Segment | None]] = {}
-        self.layers: dict[tuple[object, ...], Segment] = {}
-
-    def repeats(self, step: Step, *, ends: bool = True) -> list[Repeat]:
-        """All segments of one step in order; without `ends` no head follows the last layer."""
-        if self.model.depths:
-            return self._stages(step)
-        first, last = self._ends(step, ends)
-        found = [*backbone_repeats(self.model, step), Repeat(first)] if first else []
-        start = len(found)
-        for run in self.runs:
-            key = (run.kind, step.tokens, attention_shape(self.model, step, run.kind).kv_len,
-                   step.crosses, step.beams, step.gathers)  # fmt: skip
-            if key not in self.layers:
-                self.layers[key] = self._layer(step, run.kind)
-            number = run.first if len(self.runs) > 1 else None
-            found.append(Repeat(self.layers[key], run.count, number))
-        if self.model.convolution_kernel:
-            found[start:] = beside_first_layer(self.model, step, found[start:])
-        if self.model.layer_positions:
-            found[start:] = with_layer_positions(self.model, step, found[start:])
-        return [*found, Repeat(last)] if last else found
-
-    def _layer(self, step: Step, kind: LayerKind) -> Segment:
-        segment = layer_segment(self.model, step, kind)
-        return gather_caches(self.model, step, kind, segment) if step.gathers else segment
-
-    def _stages(self, step: Step) -> list[Repeat]:
-        found, model, last_step = stage_repeats(self.model, step, self.part.body_only)
-        if self.part.body_only:
-            return found
-        last = output_segment(model, last_step, self.part.logits, sampled=False)
-        return [*found, Repeat(last)] if last else found
-
-    def _ends(self, step: Step, ends: bool) -> tuple[Segment | None, Segment | None]:
-        if self.part.body_only:
-            return None, None
-        # only a table of distances makes the embedding depend on the context
-        context = step.context if self.model.positions == "bias" else 0
-        key = (step.tokens, context, step.beams, ends)
-        if key not in self.ends:
-            part = self.part
-            last = (
-                output_segment(self.model, step, part.logits, part.sampled, part.choice)
-                if ends
-                else norm_segment(self.model, step)
-            )
-            self.ends[key] = (embed_segment(self.model, step), last)
-        return self.ends[key]

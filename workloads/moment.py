@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +11,10 @@ from workloads.dtypes import DTYPE_BITS as DTYPE_BITS
 from workloads.dtypes import WEIGHT_FORMAT_BYTES as WEIGHT_FORMAT_BYTES
 from workloads.dtypes import Dtype as Dtype
 from workloads.dtypes import storage_bytes as storage_bytes
+from workloads.extent import ONE_DEVICE
+from workloads.extent import Footprint as Footprint
+from workloads.extent import Parallel as Parallel
+from workloads.growing import changes
 from workloads.kinds import STAGES as STAGES
 from workloads.kinds import Kind as Kind
 from workloads.kinds import Role as Role
@@ -143,6 +147,19 @@ class Segment:
         return cls(name, ordered, tuple(edges))
 
     @cached_property
+    def producers(self) -> tuple[tuple[int, ...], ...]:
+        """For each moment the positions of those that it follows."""
+        found: list[list[int]] = [[] for _ in self.moments]
+        for producer, consumer in self.edges:
+            found[consumer].append(producer)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def changing(self) -> tuple[int, ...]:
+        """Positions of the moments with numbers that grow, in a template of many passes."""
+        return tuple([i for i, moment in enumerate(self.moments) if changes(moment)])
+
+    @cached_property
     def imports(self) -> tuple[tuple[str, int], ...]:
         """(tensor, position) of each activation or input that comes from an earlier segment."""
         written: set[str] = set()
@@ -211,19 +228,6 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Footprint:
-    """Bytes that must be resident at once: weights, the largest KV cache, live activations."""
-
-    weight_bytes: int
-    kv_cache_bytes: int
-    activation_bytes: int
-
-    @property
-    def total_bytes(self) -> int:
-        return self.weight_bytes + self.kv_cache_bytes + self.activation_bytes
-
-
-@dataclass(frozen=True)
 class Instance:
     """One instance of a segment in a program: where it starts and how its moments are named.
 
@@ -241,29 +245,10 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Parallel:
-    """Over how many devices a program is spread, in each way; their product is all of them.
-
-    `tensor`: ranks that share each product. `pipeline`: stages that have the layers one after
-    another, with the batch in `micro_batches`. `data`: replicas that share the batch. Experts are
-    spread over the `expert` ranks of these. Ranks that do the same at the same time are simulated
-    once: a program holds one rank of each stage.
-    """
-
-    tensor: int = 1
-    pipeline: int = 1
-    data: int = 1
-    expert: int = 1
-    micro_batches: int = 1
-
-    @property
-    def devices(self) -> int:
-        return self.tensor * self.pipeline * self.data
-
-
-@dataclass(frozen=True)
 class Program:
     """Passes that run one after another, and what they need in memory.
+
+    `passes` may be a workloads.passes.Passes, which makes single passes when they are asked for.
 
     With several devices (`layout`) counts and footprint are those of the ranks that are simulated:
     the footprint of the fullest one, the counts of one of each pipeline stage.
@@ -272,23 +257,24 @@ class Program:
     """
 
     workload: str
-    passes: tuple[Pass, ...]
+    passes: Sequence[Pass]
     batch: int
     dtype: Dtype
     footprint: Footprint
-    layout: Parallel = Parallel()
+    layout: Parallel = ONE_DEVICE
     notes: tuple[str, ...] = ()
 
     @property
     def moment_count(self) -> int:
-        return sum(p.moment_count for p in self.passes)
+        from workloads.passes import counted
+
+        return sum(step.moment_count * count for step, count in counted(self.passes))
 
     @property
     def counts(self) -> OperationCounts:
-        total = OperationCounts()
-        for step in self.passes:
-            total += step.counts
-        return total
+        from workloads.passes import counts_of
+
+        return counts_of(self.passes)
 
     @property
     def matrix_flops(self) -> int:

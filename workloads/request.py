@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -72,6 +73,30 @@ def plan(
     _fits(model, length + generate, f"prompt = {shown(length)}{more}")
     decodes = [Request(f"decode.{i}", "decode", 1, length + i - 1) for i in range(1, generate)]
     return [Request("prefill", "prefill", length, 0), *decodes]
+
+
+def steps_among(requests: Sequence[Request]) -> list[list[Request]]:
+    """The requests in order, those in a row together of which each is one token further."""
+    runs: list[list[Request]] = []
+    for request in requests:
+        if runs and _follows(runs[-1][-1], request):
+            runs[-1].append(request)
+        else:
+            runs.append([request])
+    return runs
+
+
+def _follows(before: Request, request: Request) -> bool:
+    base, _, number = before.name.rpartition(".")
+    return (
+        request.context == before.context + 1
+        and request.phase == before.phase == "decode"
+        and number.isdecimal()
+        and request.name == f"{base}.{int(number) + 1}"
+        and (request.tokens, request.source, request.rows, request.gathers, request.ends)
+        == (before.tokens, before.source, before.rows, before.gathers, before.ends)
+        and not request.encodes
+    )
 
 
 def _segment(model: Model, prompt: int, context: int, generate: int) -> list[Request]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simulator.demand.context import Context
@@ -40,7 +39,7 @@ def demand_of(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     library = context.runtime.library
     if library is not None:
         seconds *= library.steps.get(moment.kind, 1)
-    return replace(demand, dispatch_cycles=context.host_cycles(seconds))
+    return demand.dispatched(context.host_cycles(seconds))
 
 
 def _call(moment: Moment) -> str:

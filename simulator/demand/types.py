@@ -46,6 +46,18 @@ class Demand:
         if min(self.unit_cycles, self.memory_bytes, self.memory_cap, self.dispatch_cycles) < 0:
             raise ValueError(f"a demand cannot be negative: {self}")
 
+    def dispatched(self, dispatch_cycles: int) -> Demand:
+        """The same after so many cycles of the host."""
+        return Demand(
+            self.units,
+            self.unit_cycles,
+            self.cores,
+            self.memory_bytes,
+            self.memory_cap,
+            self.serial,
+            dispatch_cycles,
+        )
+
     @property
     def serial_cycles(self) -> int:
         total = 0

@@ -9,8 +9,8 @@ from simpy import Environment
 from simpy.events import Event, Timeout
 
 from simulator.demand.types import Demand
+from simulator.engine.alone import alone
 from simulator.engine.columns import Columns
-from simulator.engine.folded import alone
 from simulator.engine.host import Host
 from simulator.engine.plan import FlatGraph, Plan
 

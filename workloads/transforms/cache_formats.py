@@ -15,10 +15,12 @@ from workloads.moment import (
     Tensor,
     storage_bytes,
 )
+from workloads.passes import on_steps
 from workloads.stored import packing_ops, unpacking_ops
 from workloads.transforms.rewrite import distinct_segments, rewrite
 
 
+@on_steps
 def quantize_cache(program: Program, values: str) -> Program:
     """Every tensor of the cache is stored as `values`, one of quantization.KV_FORMATS.
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workloads.moment import Moment, Program, Segment, Tensor
+from workloads.passes import on_steps
 from workloads.transforms.rewrite import rewrite
 
 
+@on_steps
 def copy_caches(program: Program) -> Program:
     """Every cache append reads the old cache and writes a new, longer one.
 

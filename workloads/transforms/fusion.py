@@ -9,11 +9,12 @@ from typing import Literal
 
 from workloads.footprint import peak_activation_bytes
 from workloads.moment import ElementShape, MatmulShape, Moment, Program, Segment
+from workloads.passes import on_steps
 from workloads.transforms.heads import split_segment
 from workloads.transforms.rewrite import (
     Merge,
     contract,
-    distinct_segments,
+    extreme_segments,
     imported_names,
     rewrite,
     with_activation_bytes,
@@ -48,6 +49,7 @@ class Fusion:
     cache: bool = False
 
 
+@on_steps
 def fuse(program: Program, fusion: Fusion) -> Program:
     """The program as a runtime with these fusions executes it.
 
@@ -63,8 +65,7 @@ def fuse(program: Program, fusion: Fusion) -> Program:
         program = shift_norms(program)
     keep = imported_names(program)
     program = rewrite(program, lambda segment: _fuse_segment(segment, fusion, keep))
-    segments = distinct_segments(program)
-    return with_activation_bytes(program, peak_activation_bytes(segments))
+    return with_activation_bytes(program, peak_activation_bytes(extreme_segments(program)))
 
 
 def _fuse_segment(segment: Segment, fusion: Fusion, keep: frozenset[str]) -> Segment:
@@ -86,12 +87,12 @@ def _fuse_segment(segment: Segment, fusion: Fusion, keep: frozenset[str]) -> Seg
 
 def _side_by_side(segment: Segment, group: str) -> list[Merge]:
     """Products of one group that read the same rows: one product, their widths summed."""
-    producers = _producers(segment)
+    producers = segment.producers
     # the same name may mean another value further on, hence the producers
     found: dict[tuple[str, tuple[int, ...]], list[int]] = {}
     for position, moment in enumerate(segment.moments):
         if moment.group == group and moment.kind == "matmul":
-            key = (moment.reads[0].name, tuple(producers[position]))
+            key = (moment.reads[0].name, producers[position])
             found.setdefault(key, []).append(position)
     merges = []
     for members in found.values():
@@ -106,13 +107,6 @@ def _side_by_side(segment: Segment, group: str) -> list[Merge]:
     return merges
 
 
-def _producers(segment: Segment) -> list[list[int]]:
-    found: list[list[int]] = [[] for _ in segment.moments]
-    for producer, consumer in segment.edges:
-        found[consumer].append(producer)
-    return found
-
-
 def _as(segment: Segment, members: list[int], primary: int) -> Merge:
     """Members merged under the name, kind and shape of one of them."""
     moment = segment.moments[primary]
@@ -122,7 +116,7 @@ def _as(segment: Segment, members: list[int], primary: int) -> Merge:
 def _epilogues(segment: Segment) -> list[Merge]:
     """Each "epilogue" joins the latest moment that it follows, if that is (part of) a product."""
     root = list(range(len(segment.moments)))
-    producers = _producers(segment)
+    producers = segment.producers
     for position, moment in enumerate(segment.moments):
         if moment.group != "epilogue" or not producers[position]:
             continue
@@ -176,7 +170,7 @@ def _quantizations(segment: Segment, kinds: tuple[str, ...]) -> list[Merge]:
     A product only if it has an epilogue already: what follows it is then work on its outputs.
     """
     root = list(range(len(segment.moments)))
-    producers = _producers(segment)
+    producers = segment.producers
     for position, moment in enumerate(segment.moments):
         if moment.kind != "quantize" or len(producers[position]) != 1:
             continue
@@ -218,7 +212,7 @@ def _cache_update(segment: Segment, run: list[int]) -> Merge:
 
 def _cores(segment: Segment) -> list[Merge]:
     """Scores, softmax and context of one call: one moment of the kind attention."""
-    producers = _producers(segment)
+    producers = segment.producers
     merges = []
     for position, moment in enumerate(segment.moments):
         if moment.group != "core" or moment.kind != "matmul" or moment.attention is None:

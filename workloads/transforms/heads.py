@@ -17,9 +17,11 @@ from workloads.moment import (
     Shape,
     Tensor,
 )
+from workloads.passes import on_steps
 from workloads.transforms.rewrite import imported_names, rewrite
 
 
+@on_steps
 def split_heads(program: Program) -> Program:
     """Every moment with `parts` = p > 1 becomes p moments with one part each.
 

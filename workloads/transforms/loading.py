@@ -15,6 +15,7 @@ from workloads.moment import (
     Segment,
     Tensor,
 )
+from workloads.passes import on_steps
 from workloads.transforms.rewrite import rewrite
 
 Origin: TypeAlias = Literal["disk", "host"]
@@ -23,6 +24,7 @@ ORIGINS: tuple[Origin, ...] = ("disk", "host")
 _LOADED = Tensor("loaded", 0, "activation")
 
 
+@on_steps
 def load_weights(program: Program, origin: Origin) -> Program:
     """The program with a moment "load/load_weights" of the stage initialise before all others.
 

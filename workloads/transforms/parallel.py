@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads.errors import InputError
+from workloads.passes import written_out
 from workloads.transforms.experts import spread_experts
 from workloads.transforms.pipeline import pipeline
 from workloads.transforms.shard import shard_tensors
@@ -36,6 +37,8 @@ def spread(program: Program, layout: Parallel, *, sequence: bool = False) -> Pro
     InputError: what the program or the layout does not allow.
     """
     _check(program, layout)
+    if layout.devices > 1:
+        program = written_out(program)
     over_replicas = layout.expert > 1 and layout.expert == layout.data and layout.tensor == 1
     if over_replicas:
         program = spread_experts(program, layout.expert)

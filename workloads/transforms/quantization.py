@@ -12,10 +12,16 @@ from typing import TYPE_CHECKING
 from workloads.errors import InputError, nearest, shown
 from workloads.footprint import peak_activation_bytes
 from workloads.moment import Moment, Program
+from workloads.passes import on_steps
 from workloads.stored import Stored, bits_per_value, stored_format
 from workloads.transforms.cache_formats import quantize_cache
 from workloads.transforms.number_formats import dequantize_weights, quantize_activations
-from workloads.transforms.rewrite import distinct_segments, rewrite, with_activation_bytes
+from workloads.transforms.rewrite import (
+    distinct_segments,
+    extreme_segments,
+    rewrite,
+    with_activation_bytes,
+)
 from workloads.transforms.storage import HEAD, is_chosen, store, stored_as
 
 if TYPE_CHECKING:
@@ -51,6 +57,7 @@ class Quantization:
     activations: str | None = None
 
 
+@on_steps
 def quantize(program: Program, plan: Quantization, model: Model) -> Program:
     """The program as `plan` says; `model` is what it was compiled from, for the footprint.
 
@@ -72,7 +79,7 @@ def quantize(program: Program, plan: Quantization, model: Model) -> Program:
         program = rewrite(program, dequantize_weights)
     if plan.activations is None and not plan.dequantize:
         return program
-    return with_activation_bytes(program, peak_activation_bytes(distinct_segments(program)))
+    return with_activation_bytes(program, peak_activation_bytes(extreme_segments(program)))
 
 
 def _check(program: Program, plan: Quantization) -> None:

@@ -11,16 +11,25 @@ from workloads.moment import (
     Kind,
     Moment,
     OperationCounts,
+    Pass,
     Program,
     Segment,
     Shape,
     Tensor,
 )
+from workloads.passes import counted, ends_of, with_passes
 
 
 def distinct_segments(program: Program) -> list[Segment]:
-    """Each segment object of a program once, in graph order."""
-    return list({id(r.segment): r.segment for p in program.passes for r in p.repeats}.values())
+    """Each segment object of a program once, in graph order; of Steps those of the template."""
+    passes = [step for step, _ in counted(program.passes)]
+    return list({id(r.segment): r.segment for p in passes for r in p.repeats}.values())
+
+
+def extreme_segments(program: Program) -> list[Segment]:
+    """Segments of which one has the largest of anything that is counted in them."""
+    passes = ends_of(program.passes)
+    return list({id(r.segment): r.segment for p in passes for r in p.repeats}.values())
 
 
 def imported_names(program: Program) -> frozenset[str]:
@@ -31,14 +40,16 @@ def imported_names(program: Program) -> frozenset[str]:
 def rewrite(program: Program, change: Callable[[Segment], Segment]) -> Program:
     """A program with every segment changed; a segment that occurs often is changed once.
 
-    Segments shared before are shared afterwards, so that a reader may still go by identity.
+    Segments shared before are shared afterwards, so that a reader may still go by identity. Of
+    workloads.passes.Steps the template is changed; Varies where `change` cannot do that.
     """
     changed = {id(segment): change(segment) for segment in distinct_segments(program)}
-    passes = tuple(
-        replace(p, repeats=tuple(replace(r, segment=changed[id(r.segment)]) for r in p.repeats))
-        for p in program.passes
-    )
-    return replace(program, passes=passes)
+
+    def in_pass(step: Pass) -> Pass:
+        repeats = tuple([replace(r, segment=changed[id(r.segment)]) for r in step.repeats])
+        return replace(step, repeats=repeats)
+
+    return with_passes(program, in_pass)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +71,47 @@ def contract(segment: Segment, merges: Sequence[Merge], keep: frozenset[str]) ->
 
     The merged moment has the sum of the counts, reads what its members read from outside (each
     name once) and writes what somebody outside reads; `keep` names what other segments read.
-    Edges are those between members and the rest. ValueError if that would close a cycle.
+    Edges are those between members and the rest. What would close a cycle, as where a third moment
+    follows one member and is followed by another, is not merged: of several the earlier ones are.
     """
     if not merges:
         return segment
-    home = list(range(len(segment.moments)))
-    for merge in merges:
-        for member in merge.members:
-            home[member] = max(merge.members)
-    edges = {(home[a], home[b]) for a, b in segment.edges if home[a] != home[b]}
+    made = list(merges)
+    home, edges = _homes(segment, made)
+    order = _order(sorted(set(home)), edges)
+    if order is None:
+        made = _acyclic(segment, merges)
+        home, edges = _homes(segment, made)
+        order = _order(sorted(set(home)), edges)
+    if not made or order is None:
+        return segment
     readers = _readers(segment)
-    result = {max(merge.members): _merged(segment, merge, home, readers, keep) for merge in merges}
-    order = _order(sorted(set(home)), edges, segment.name)
+    result = {max(merge.members): _merged(segment, merge, home, readers, keep) for merge in made}
     place = {position: i for i, position in enumerate(order)}
     return Segment(
         segment.name,
         tuple(result.get(position, segment.moments[position]) for position in order),
         tuple(sorted((place[a], place[b]) for a, b in edges)),
     )
+
+
+def _homes(segment: Segment, merges: Sequence[Merge]) -> tuple[list[int], set[tuple[int, int]]]:
+    """For each moment the place of the one that it becomes part of, and the edges between these."""
+    home = list(range(len(segment.moments)))
+    for merge in merges:
+        for member in merge.members:
+            home[member] = max(merge.members)
+    return home, {(home[a], home[b]) for a, b in segment.edges if home[a] != home[b]}
+
+
+def _acyclic(segment: Segment, merges: Sequence[Merge]) -> list[Merge]:
+    """One after another those that close no cycle together with the ones before."""
+    made: list[Merge] = []
+    for merge in merges:
+        home, edges = _homes(segment, [*made, merge])
+        if _order(sorted(set(home)), edges) is not None:
+            made.append(merge)
+    return made
 
 
 def _readers(segment: Segment) -> dict[str, list[int]]:
@@ -128,8 +162,10 @@ def _merged(
     )
 
 
-def _order(positions: Iterable[int], edges: set[tuple[int, int]], name: str) -> list[int]:
-    """A topological order that stays as near to the old one as it can."""
+def _order(positions: Iterable[int], edges: set[tuple[int, int]]) -> list[int] | None:
+    """A topological order that stays as near to the old one as it can; None: there is a cycle."""
+    if all(a < b for a, b in edges):
+        return sorted(positions)
     waiting = dict.fromkeys(positions, 0)
     following: dict[int, list[int]] = {}
     for a, b in edges:
@@ -145,9 +181,7 @@ def _order(positions: Iterable[int], edges: set[tuple[int, int]], name: str) -> 
             waiting[consumer] -= 1
             if not waiting[consumer]:
                 heapq.heappush(ready, consumer)
-    if len(order) < len(waiting):
-        raise ValueError(f"segment {name!r}: merging would close a cycle")
-    return order
+    return order if len(order) == len(waiting) else None
 
 
 def with_activation_bytes(program: Program, activation_bytes: int) -> Program:

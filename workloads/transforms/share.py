@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from workloads.moment import Program, Segment
+from workloads.growing import Varies
+from workloads.moment import Moment, Program, Segment
 from workloads.transforms.rewrite import rewrite
 
 
@@ -18,9 +19,17 @@ def share_moments(program: Program) -> Program:
         other = before.get(segment.name)
         if other is not None and len(other.moments) == len(segment.moments):
             pairs = list(zip(other.moments, segment.moments, strict=True))
-            moments = tuple([old if old == new else new for old, new in pairs])
+            moments = tuple([old if _equal(old, new) else new for old, new in pairs])
             segment = Segment(segment.name, moments, segment.edges)
         before[segment.name] = segment
         return segment
 
     return rewrite(program, shared)
+
+
+def _equal(old: Moment, new: Moment) -> bool:
+    """Whether two moments are equal, in all steps if they stand for many."""
+    try:
+        return old == new
+    except Varies:
+        return False

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 from workloads.beams import REORDER
 from workloads.moment import Moment, Program, Segment, Tensor
+from workloads.passes import on_steps
 from workloads.transforms.rewrite import rewrite
 
 ENTRY_BYTES = 4
 """A table's entry, the beam that a position's keys come from, is an int32 (FasterTransformer)."""
 
 
+@on_steps
 def share_caches(program: Program) -> Program:
     """No cache is gathered; scores and context read an entry for each beam and position instead.
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from workloads.moment import Moment, Pass, Program, Repeat, Segment
+from workloads.passes import with_passes
 
 
 def shift_norms(program: Program) -> Program:
@@ -20,9 +21,7 @@ def shift_norms(program: Program) -> Program:
     # what is keyed by id stays alive in `program`
     known: dict[tuple[str, int, bool, int], Segment] = {}
     equal: dict[Moment, Moment] = {}
-    return replace(
-        program, passes=tuple(_shift_pass(step, known, equal) for step in program.passes)
-    )
+    return with_passes(program, lambda step: _shift_pass(step, known, equal))
 
 
 def _shift_pass(

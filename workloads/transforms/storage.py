@@ -10,6 +10,7 @@ from workloads.errors import InputError
 from workloads.matrices import Matrices, body_matrices, head_matrix
 from workloads.moment import MatmulShape, Moment, OperationCounts, Program, Segment, Tensor
 from workloads.output import TIED_HEAD
+from workloads.passes import on_steps
 from workloads.stored import SCALE_BYTES, Stored
 from workloads.transforms.rewrite import distinct_segments, rewrite
 
@@ -49,6 +50,7 @@ def is_chosen(moment: Moment, head: bool | None) -> bool:
     return moment.group != TIED_HEAD if head is None else head
 
 
+@on_steps
 def store(program: Program, model: Model, change: Change, head: bool | None) -> Program:
     """The program with its weight matrices stored as `change` says.
 
