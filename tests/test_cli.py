@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from simulator.cli import app
+from simulator.scenario import Scenario
 
 A100 = ("--on", "nvidia-a100-sxm4-80gb")
 BERT = {
@@ -294,6 +296,17 @@ def test_help_and_version() -> None:
         assert all(f"  {name} " in text for name in ("run", "list", "show", "compare"))
     assert good("--version").stdout.startswith("moments 0.")
     assert "--on HARDWARE" in good("run", "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_help_has_sections_and_every_option_of_a_scenario(command: str) -> None:
+    text = good(command, "--help").stdout
+    for heading in ("Request", "Runtime", "Types and smaller models", "Several devices", "Other"):
+        assert f"\n{heading}:\n" in text
+    names = {field.name for field in fields(Scenario)} - {"workload", "hardware", "stretch"}
+    spelled = {"changes": "set", "dims": "dim"}
+    for name in names:
+        assert f"--{spelled.get(name, name).replace('_', '-')} " in text, name
 
 
 @pytest.mark.parametrize(
