@@ -179,6 +179,7 @@ def fusion_of(section: OnDevice, program: Program) -> Fusion:
         epilogue=table.epilogue,
         residual_norm=table.residual_norm,
         cache=table.cache,
+        copies=table.copies,
     )
 
 

@@ -87,6 +87,7 @@ _SPREAD_ENGINE = "vllm-eager"
 long on 8 devices as on 4, so the host launches kernel by kernel."""
 _AUTOCAST = "autocast"
 _FLASH_ATTENTION = "flash_attention=1"
+_INT8_MODES = ("int8-v1", "int8-v2")
 
 
 def best_runtime(profile: Profile, *, decoder: bool = True) -> str:
@@ -113,7 +114,7 @@ def runtime_of(case: Case, profile: Profile, *, decoder: bool = True) -> tuple[s
     if case.runtime == UNKNOWN_RUNTIME:
         name = best_runtime(profile, decoder=decoder)
         return name, f"runtime unknown: predicted with {name}, the best for this kind of machine"
-    for condition in (_AUTOCAST, ACCELERATE, _FLASH_ATTENTION):
+    for condition in (_AUTOCAST, ACCELERATE, _FLASH_ATTENTION, *_INT8_MODES):
         variant = f"{case.runtime}-{condition.lower().removesuffix('=1')}"
         if condition in case.conditions and variant in list_runtimes():
             return variant, f"with {condition}: predicted with {variant}"
