@@ -24,6 +24,9 @@ _EXPONENTIAL_STEPS = {"int8": 3}
 products its sum is converted to a float before the exponential, and the result back (conversions
 run at that rate up to compute capability 8.0: CUDA C++ Programming Guide, arithmetic throughput)."""
 _SUM_BYTES = 4
+_BLOCK_THREADS = 512
+_THREADS = 2048
+"""Threads that a core holds at once, where a profile does not say."""
 _ROUNDING = 1e-9
 """Relative error of a sum of seconds, which must not become one cycle more."""
 
@@ -162,7 +165,18 @@ def _rows(moment: Moment, context: Context, dram_s: float, cached_s: float) -> R
         row_bytes=columns * DTYPE_BITS[moment.dtype] / 8,
         rows_per_core=ROWS_PER_CORE.get(moment.kind, 1.0),
         core_cache_bytes=inner.total_bytes / context.cores,
+        blocks_s=_blocks_s(moment, context),
     )
+
+
+def _blocks_s(moment: Moment, context: Context) -> float:
+    """Where a kernel gives each row to a block of its own, the rounds that a core takes."""
+    library = context.runtime.library
+    each_s = 0.0 if library is None else library.row_block_s.get(moment.kind, 0.0)
+    if not each_s or not isinstance(moment.shape, RowShape):
+        return 0.0
+    threads = context.profile.width.threads or _THREADS
+    return each_s * moment.shape.rows / (context.cores * (threads // _BLOCK_THREADS))
 
 
 def _vector_s(moment: Moment, context: Context) -> float:
