@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _BODY_ONLY = "encoder layers only"
 _DECODER_TOO = "decoder runs over as many tokens as the encoder"
+_TOP_P = "sampling top-p"
 _ALL_LOGITS = "adaptive softmax over all positions"
 
 
@@ -106,8 +107,10 @@ def _program(
     # a benchmark may read more than the model was made for
     if model.encoder is None and not model.memory and longest > model.max_positions:
         model = model.model_copy(update={"max_positions": longest})
+    samples = _TOP_P in case.conditions and case.what != "prefill"
     program = compile_forward(
         model,
+        sample="top-p" if samples else "greedy",
         batch=case.sizes["batch"],
         prompt=lengths.get("prompt"),
         context=lengths.get("context"),

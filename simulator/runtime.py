@@ -70,7 +70,8 @@ class LibraryTable(Sourced):
     relative cost of special functions by kind of moment (1: the profile's width). `steps`: kinds
     that the framework computes as so many operators one after another, each with its dispatch and
     its passes over memory.
-    `row_block`: time of a block of 512 threads that takes one row, by kind of moment (a GPU).
+    `row_block`: time of a block of 512 threads that takes one row, by kind of moment (a GPU), and
+    `column_block` for each column of the row besides.
     `wide_sums`: products of integers leave sums of 4 bytes to the kernel that follows.
     `skips_masked`: causal attention leaves out masked blocks. `whole_queries`: fused attention of
     up to so many queries gives each head of a sequence to one block of threads (0: never).
@@ -109,6 +110,7 @@ class LibraryTable(Sourced):
     steps: Mapping[str, Annotated[int, Field(gt=0)]] = {}
     skips_masked: bool = True
     row_block_s: Mapping[str, Seconds] = Field(default={}, alias="row_block")
+    column_block_s: Mapping[str, Seconds] = Field(default={}, alias="column_block")
     wide_sums: bool = False
     whole_queries: Annotated[int, Field(ge=0)] = 0
 

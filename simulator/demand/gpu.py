@@ -171,12 +171,13 @@ def _rows(moment: Moment, context: Context, dram_s: float, cached_s: float) -> R
 
 def _blocks_s(moment: Moment, context: Context) -> float:
     """Where a kernel gives each row to a block of its own, the rounds that a core takes."""
-    library = context.runtime.library
-    each_s = 0.0 if library is None else library.row_block_s.get(moment.kind, 0.0)
-    if not each_s or not isinstance(moment.shape, RowShape):
+    library, shape = context.runtime.library, moment.shape
+    if library is None or not isinstance(shape, RowShape):
         return 0.0
+    each_s = library.row_block_s.get(moment.kind, 0.0)
+    each_s += library.column_block_s.get(moment.kind, 0.0) * shape.columns
     threads = context.profile.width.threads or _THREADS
-    return each_s * moment.shape.rows / (context.cores * (threads // _BLOCK_THREADS))
+    return each_s * max(1.0, shape.rows / (context.cores * (threads // _BLOCK_THREADS)))
 
 
 def _vector_s(moment: Moment, context: Context) -> float:
