@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from hardware_profiles import ProfileError, load_profile
@@ -55,8 +54,7 @@ class Group:
 def groups(cases: Iterable[Case], predictor: Predictor) -> list[Group]:
     """The whole passes among `cases` that can be predicted, by runtime and machine, sorted.
 
-    Which cases a fit sees is drawn with a fixed seed, so that the same file gives the same fit: in
-    turn from each model and type of numbers, since these differ most.
+    Which cases a fit sees is drawn with a fixed seed, so that the same file gives the same fit.
     """
     by_phase: dict[tuple[str, str, int], dict[str, list[Timed]]] = {}
     for case in cases:
@@ -73,8 +71,7 @@ def groups(cases: Iterable[Case], predictor: Predictor) -> list[Group]:
     for key, phases in sorted(by_phase.items()):
         fitted: list[Timed] = []
         for phase in sorted(phases):
-            drawn = _drawn(phases[phase], f"{_SEED} {key} {phase}")
-            fitted += drawn[: min(MOST_CASES, max(1, round(len(drawn) * _FITTED_SHARE)))]
+            fitted += _drawn(phases[phase], f"{_SEED} {key} {phase}")
         random.Random(f"{_SEED} {key}").shuffle(fitted)  # noqa: S311 - kinds mixed
         chosen = {timed.case.case_id for timed in fitted}
         others = [t for p in sorted(phases) for t in phases[p] if t.case.case_id not in chosen]
@@ -83,14 +80,16 @@ def groups(cases: Iterable[Case], predictor: Predictor) -> list[Group]:
 
 
 def _drawn(cases: Sequence[Timed], seed: str) -> list[Timed]:
-    """The cases in a random order that can be repeated, in which models and types take turns."""
+    """What a fit sees of cases of a kind: of each model and type of numbers its share."""
     shuffled = sorted(cases, key=lambda timed: timed.case.case_id)
-    random.Random(seed).shuffle(shuffled)  # noqa: S311
-    kinds: dict[tuple[str, ...], list[Timed]] = {}
-    for timed in shuffled:
-        case = timed.case
-        kinds.setdefault((case.workload, case.dtype, case.weight_dtype), []).append(timed)
-    return [t for turn in zip_longest(*kinds.values()) for t in turn if t is not None]
+    random.Random(seed).shuffle(shuffled)  # noqa: S311 - a draw that can be repeated
+    shuffled.sort(key=lambda timed: _kind(timed.case))
+    count = min(MOST_CASES, max(1, round(len(cases) * _FITTED_SHARE)))
+    return [shuffled[(2 * i + 1) * len(cases) // (2 * count)] for i in range(count)]
+
+
+def _kind(case: Case) -> tuple[str, ...]:
+    return case.workload, case.dtype, case.weight_dtype
 
 
 def _phase(case: Case) -> str:
@@ -135,9 +134,9 @@ def _fit_runtime(kind: str, cases: Sequence[Case], predictor: Predictor) -> Tabl
     solver = Solver()
     table = fit_general(kind, members, solver)
     start = table[general_key(kind)]
-    for group in members:
-        key = machine_key(group.hardware, group.devices)
-        table[key] = fit_machine(group, start, solver)
+    for group in sorted(members, key=lambda group: group.devices):
+        one = table.get(group.hardware, start)  # several devices differ by what joins them
+        table[machine_key(group.hardware, group.devices)] = fit_machine(group, one, solver)
     return table
 
 
@@ -146,31 +145,36 @@ def fit_general(kind: str, members: Sequence[Group], solver: Solver) -> Table:
 
     Machines count alike, by what is drawn of each; several devices only where one was never timed,
     since their links have errors of their own. The residuals are of machines left out in turn.
-    Scales that do not help these stay 1: what one machine needs is then not what others need.
+    Scales that do not help these, and models left out in turn, stay 1: what one machine or model
+    needs is then not what others need.
     """
     single = [group for group in members if group.devices == 1] or list(members)
     start = ForwardScales(source="not fitted: no scales help machines that they were not fitted on")
-    machines = sorted({group.hardware for group in members})
     every = [timed for group in single for timed in group.fitted[:_OF_EACH_MACHINE]]
     named = solver.fit(every, start)
-    without: Table = {}
-    plain: list[float] = []
-    errors: list[float] = []
-    for machine in machines:
-        rest = [timed for timed in every if timed.case.hardware != machine]
-        scales = start
-        if rest:
-            update = {"source": _source(rest)}
-            scales = solver.fit(rest, start, near=named).model_copy(update=update)
-        without[general_key(kind, without=machine)] = scales
-        left_out = [t for g in single if g.hardware == machine for t in (*g.fitted, *g.others)]
-        plain += [timed.log_error(None) for timed in left_out]
-        errors += [timed.log_error(scales) for timed in left_out]
-    if _middle(errors) > _HELPS * _middle(plain):
+    all_of_it = [timed for group in single for timed in (*group.fitted, *group.others)]
+
+    def left_out(key: Callable[[Case], str]) -> tuple[dict[str, ForwardScales], list[float]]:
+        """What is fitted without each machine or model, and its errors on what it did not see."""
+        fits = {}
+        for value in sorted({key(timed.case) for timed in (*every, *all_of_it)}):
+            rest = [timed for timed in every if key(timed.case) != value]
+            found = solver.fit(rest, start, near=named) if rest else start
+            fits[value] = found.model_copy(update={"source": _source(rest)}) if rest else start
+        return fits, [timed.log_error(fits[key(timed.case)]) for timed in all_of_it]
+
+    plain = [timed.log_error(None) for timed in all_of_it]
+    by_machine, errors = left_out(lambda case: case.hardware)
+    if len({timed.case.workload for timed in all_of_it}) > 1:
+        _, of_models = left_out(lambda case: case.workload)
+    else:
+        of_models = errors
+    if max(_middle(errors), _middle(of_models)) > _HELPS * _middle(plain):
         judged = {"held_out": len(plain), "log_residuals": _points(plain)}
         return {general_key(kind): start.model_copy(update=judged)}
     judged = {"held_out": len(errors), "log_residuals": _points(errors)}
     named = named.model_copy(update={**judged, "source": _source(every)})
+    without = {general_key(kind, without=name): scales for name, scales in by_machine.items()}
     return {general_key(kind): named, **without}
 
 

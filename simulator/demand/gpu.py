@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 Work = Product | Attention | Rows
 _EXPONENTIAL_STEPS = {"int8": 3}
 """Instructions at the rate of special functions that a score of attention takes: with integer
-products its sum is converted to a float before the exponential, and the result back (conversions
-run at that rate up to compute capability 8.0: CUDA C++ Programming Guide, arithmetic throughput)."""
+products its sum is converted to a float before the exponential, and the result back. Conversions
+run at that rate up to compute capability 8.0 (CUDA C++ Programming Guide, arithmetic throughput).
+"""
 _SUM_BYTES = 4
 _BLOCK_THREADS = 512
 _THREADS = 2048
