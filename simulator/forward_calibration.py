@@ -29,17 +29,14 @@ class ForwardScales(Sourced):
     """Multiples of what the profile and the runtime's file say.
 
     `rate`: of arithmetic, by dtype (share of the peak that is sustained, and what the power limit
-    leaves of it). `bandwidth`: of DRAM and shared caches. `passes`: of that again in a GPU's
-    row-wise and elementwise kernels, which may be more or fewer than assumed. `fixed`: of the fixed
-    time of kernels, or of fork and join. `host`: of dispatch and of the time around a pass.
-    `fitted_on`: the cases, by id. `log_residuals`: 10, 50 and 90 % points of ln(predicted /
-    measured) over `held_out` cases that were not fitted on (of any machine: predicted without their
-    own); without such, none.
+    leaves of it). `bandwidth`: of DRAM and shared caches. `fixed`: of the fixed time of kernels, or
+    of fork and join. `host`: of dispatch and of the time around a pass. `fitted_on`: the cases, by
+    id. `log_residuals`: 10, 50 and 90 % points of ln(predicted / measured) over `held_out` cases
+    that were not fitted on (of any machine: predicted without their own); without such, none.
     """
 
     rate: Mapping[str, Scale] = {}
     bandwidth: Scale = 1.0
-    passes: Scale = 1.0
     fixed: Scale = 1.0
     host: Scale = 1.0
     fitted_on: tuple[str, ...] = ()
@@ -106,14 +103,13 @@ def calibrated_profile(profile: Profile, scales: ForwardScales, dtype: str) -> P
     efficiency = {}
     for name in get_args(KernelName):
         kernel = usual_efficiency(profile, name, dtype)
-        bandwidth = scales.bandwidth * (scales.passes if name in ("row", "element") else 1.0)
         efficiency[name] = kernel.model_copy(
             update={
                 "arithmetic": kernel.arithmetic * rate,
                 "vector": kernel.vector * rate,
                 "special": kernel.special * rate,
-                "bandwidth": kernel.bandwidth * bandwidth,
-                "cache": kernel.cache * bandwidth,
+                "bandwidth": kernel.bandwidth * scales.bandwidth,
+                "cache": kernel.cache * scales.bandwidth,
                 "latency_s": kernel.latency_s * scales.fixed,
                 "depth_s": kernel.depth_s * scales.fixed,
                 "ramp_s": kernel.ramp_s * scales.fixed,

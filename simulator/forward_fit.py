@@ -31,7 +31,6 @@ _FITTED_SHARE = 2 / 3
 _HELPS = 0.95
 """Scales of a runtime are kept that bring the errors of left-out machines below this share."""
 
-_OF_ALL_TYPES = ("bandwidth", "passes", "fixed", "host")
 _SEED = 0
 
 Table = dict[str, ForwardScales]
@@ -235,9 +234,7 @@ def _as_toml(runtime: str, machines: Mapping[str, ForwardScales]) -> str:
     for key, s in sorted(machines.items()):
         rate = ", ".join(f"{dtype} = {value:g}" for dtype, value in s.rate.items())
         lines += ["", f'["{key}"]', f"rate = {{ {rate} }}" if rate else "rate = {}"]
-        lines += [
-            f"{name} = {getattr(s, name):g}" for name in ("bandwidth", "passes", "fixed", "host")
-        ]
+        lines += [f"{name} = {getattr(s, name):g}" for name in ("bandwidth", "fixed", "host")]
         if s.log_residuals is not None:
             lines.append(f"held_out = {s.held_out}")
             lines.append(f"log_residuals = [{', '.join(f'{x:g}' for x in s.log_residuals)}]")

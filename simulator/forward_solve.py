@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from simulator.cases import Case
     from simulator.forward_trial import Trial
 
-PRIOR = {"rate": 0.5, "bandwidth": 0.25, "passes": 0.5, "fixed": 0.5, "host": 0.5}
+PRIOR = {"rate": 0.5, "bandwidth": 0.25, "fixed": 0.5, "host": 0.5}
 """How far, in logarithms, a scale is expected from where the fit starts (1 for a runtime, the
 runtime's for a machine): what cases do not tell stays there."""
 _NOISE = 0.05
@@ -140,8 +140,7 @@ def _cost(errors: np.ndarray, strain: np.ndarray) -> float:
 
 
 def _depends(case: Timed) -> tuple[str, ...]:
-    passes = () if case.trial.profile.kind == "cpu" else ("passes",)
-    return (f"rate.{case.case.dtype}", "bandwidth", *passes, "fixed", "host")
+    return (f"rate.{case.case.dtype}", "bandwidth", "fixed", "host")
 
 
 def names_of(cases: Sequence[Timed]) -> list[str]:
@@ -168,7 +167,6 @@ def scales_of(names: Sequence[str], logs: np.ndarray, digits: int = 3) -> Forwar
     return ForwardScales(
         rate=rate,
         bandwidth=values["bandwidth"],
-        passes=values.get("passes", 1.0),
         fixed=values["fixed"],
         host=values["host"],
         source="a trial of a fit",

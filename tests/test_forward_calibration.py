@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from hardware_profiles import load_profile
 from hardware_profiles.efficiency import usual_efficiency
-from hardware_profiles.schema import KernelName
 from simulator import forward_calibration, simulate
 from simulator.forward_calibration import ForwardScales, calibrated, forward_scales, machine_key
 from simulator.runtime import load_runtime
@@ -101,19 +100,6 @@ def test_scales_multiply_kernels_and_dispatch_of_a_gpu() -> None:
     assert software.gpu.host is not None
     assert software.gpu.host.moment_s == pytest.approx(2 * runtime.gpu.host.moment_s)
     assert software.gpu.host.per_pass_s == pytest.approx(2 * runtime.gpu.host.per_pass_s)
-
-
-def test_passes_are_those_of_norms_and_elementwise_kernels() -> None:
-    profile, runtime = load_profile("nvidia-t4"), load_runtime("pytorch-eager")
-    fewer = ForwardScales(bandwidth=0.5, passes=1.5, source="set for a test")
-    machine, _ = calibrated(profile, runtime, fewer, "fp16")
-    factors: dict[KernelName, float] = {
-        "row": 0.75, "element": 0.75, "matmul": 0.5, "attention": 0.5
-    }  # fmt: skip
-    for name, factor in factors.items():
-        before, after = usual_efficiency(profile, name), usual_efficiency(machine, name)
-        assert after.bandwidth == pytest.approx(before.bandwidth * factor)
-        assert after.cache == pytest.approx(before.cache * factor)
 
 
 def test_a_rate_counts_where_the_power_limit_sets_the_pace() -> None:
