@@ -26,14 +26,15 @@ def main() -> None:
     )
     parser.add_argument("cases", type=Path)
     parser.add_argument("runtimes", nargs="*")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
     asked = parser.parse_args()
     cases = read_cases(asked.cases)
     if asked.runtimes:
         cases = [case for case in cases if case.runtime in asked.runtimes]
     beside = asked.cases.parent / "workloads.json"
     predictor = Predictor(read_workload_table(beside) if beside.is_file() else {}, mode="zero-shot")
-    with progress_bar("fitting") as progress:
-        found = fit_all(cases, predictor, progress)
+    with progress_bar("fitting", every=1) as progress:
+        found = fit_all(cases, predictor, progress, asked.jobs)
     write(found)
     table = Table(title="ln(predicted / measured) of cases that were not fitted on")
     for heading in ("runtime", "machine", "cases", "10 %", "50 %", "90 %"):

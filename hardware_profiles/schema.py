@@ -95,13 +95,14 @@ class Widths(Sourced):
     `matrix`: multiply-accumulates of the matrix unit or of dot-product instructions, dense (1 MAC
     = 2 FLOP). `vector`: lanes of add, multiply or multiply-accumulate. `special`: exp, rsqrt,
     tanh, erf, division. `sparse_2_4`: types of which the matrix unit takes twice as many where two
-    of every four weights are zero.
+    of every four weights are zero. `threads`: that one core of a GPU holds at once, where known.
     """
 
     matrix: Width = Field(default={})
     vector: Width
     special: Width
     sparse_2_4: tuple[str, ...] = ()
+    threads: Count | None = None
 
     @model_validator(mode="after")
     def _sparse_has_matrix(self) -> Widths:

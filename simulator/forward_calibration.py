@@ -91,13 +91,15 @@ def calibrated(
     profile: Profile, runtime: Runtime, scales: ForwardScales, dtype: str
 ) -> tuple[Profile, Runtime]:
     """Machine and runtime as `scales` say they do together, for passes in `dtype`."""
-    rate = scales.rate_of(dtype)
-    return _scaled_profile(profile, scales, rate, dtype), _scaled_runtime(
-        runtime, profile.kind, scales, rate
+    return (
+        calibrated_profile(profile, scales, dtype),
+        calibrated_runtime(runtime, profile.kind, scales, dtype),
     )
 
 
-def _scaled_profile(profile: Profile, scales: ForwardScales, rate: float, dtype: str) -> Profile:
+def calibrated_profile(profile: Profile, scales: ForwardScales, dtype: str) -> Profile:
+    """The machine as it does under the runtime that `scales` belong to."""
+    rate = scales.rate_of(dtype)
     efficiency = {}
     for name in get_args(KernelName):
         kernel = usual_efficiency(profile, name, dtype)
@@ -135,13 +137,14 @@ def _scaled_energy(energy: Energy, rate: float) -> Energy:
     )
 
 
-def _scaled_runtime(runtime: Runtime, kind: str, scales: ForwardScales, rate: float) -> Runtime:
+def calibrated_runtime(runtime: Runtime, kind: str, scales: ForwardScales, dtype: str) -> Runtime:
+    """The runtime as it does on the kind of machine that `scales` belong to."""
     section = runtime.on(kind)
     update: dict[str, Any] = {}
     if section.host is not None:
         update["host"] = _scaled_host(section.host, scales.host)
     if section.library is not None and kind == "cpu":
-        update["library"] = _scaled_library(section.library, scales, rate)
+        update["library"] = _scaled_library(section.library, scales, scales.rate_of(dtype))
     return runtime.model_copy(update={kind: section.model_copy(update=update)})
 
 

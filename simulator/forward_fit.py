@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import dataclass
-from math import log
 from typing import TYPE_CHECKING
 
-from hardware_profiles import load_profile
+from hardware_profiles import ProfileError, load_profile
 from simulator.forward_calibration import FOLDER, ForwardScales, general_key, machine_key
+from simulator.forward_solve import Solver, Timed
 from simulator.output import whole_file
 from simulator.predict import Predictor, Skip
 
@@ -32,14 +32,8 @@ _HELPS = 0.95
 """Scales of a runtime are kept that bring the errors of left-out machines below this share."""
 
 _SEED = 0
-_PRIOR = {"rate": 0.5, "bandwidth": 0.25, "fixed": 0.5, "host": 0.5}
-"""How far, in logarithms, a scale is expected from where the fit starts (1 for a runtime, the
-runtime's for a machine): what cases do not tell stays there."""
-_NOISE = 0.05
-"""Logarithmic spread of equal measurements; larger residuals count linearly."""
-_BOUND = 2.5
-_STEPS = 6
-"""Of the solver; each takes a run a case and scale."""
+
+Table = dict[str, ForwardScales]
 
 
 @dataclass(frozen=True)
@@ -49,8 +43,8 @@ class Group:
     runtime: str
     hardware: str
     devices: int
-    fitted: tuple[Case, ...]
-    others: tuple[Case, ...]
+    fitted: tuple[Timed, ...]
+    others: tuple[Timed, ...]
 
     @property
     def kind(self) -> str:
@@ -62,30 +56,40 @@ def groups(cases: Iterable[Case], predictor: Predictor) -> list[Group]:
 
     Which cases a fit sees is drawn with a fixed seed, so that the same file gives the same fit.
     """
-    by_kind: dict[tuple[str, str, int], dict[str, list[Case]]] = {}
+    by_phase: dict[tuple[str, str, int], dict[str, list[Timed]]] = {}
     for case in cases:
         if not case.workload:
             continue
         try:
-            predictor.latency_s(case)
+            timed = Timed(case, predictor.trial(case))
             name = predictor.software_of(case)
         except Skip:
             continue
-        kinds = by_kind.setdefault((name, case.hardware, case.devices), {})
-        kinds.setdefault(_phase(case), []).append(case)
+        phases = by_phase.setdefault((name, case.hardware, case.devices), {})
+        phases.setdefault(_phase(case), []).append(timed)
     found = []
-    for key, kinds in sorted(by_kind.items()):
-        fitted: list[Case] = []
-        for phase in sorted(kinds):
-            drawn = sorted(kinds[phase], key=lambda case: case.case_id)
-            seed = f"{_SEED} {key} {phase}"
-            random.Random(seed).shuffle(drawn)  # noqa: S311 - a draw that can be repeated
-            fitted += drawn[: min(MOST_CASES, max(1, round(len(drawn) * _FITTED_SHARE)))]
+    for key, phases in sorted(by_phase.items()):
+        fitted: list[Timed] = []
+        for phase in sorted(phases):
+            fitted += _drawn(phases[phase], f"{_SEED} {key} {phase}")
         random.Random(f"{_SEED} {key}").shuffle(fitted)  # noqa: S311 - kinds mixed
-        chosen = {case.case_id for case in fitted}
-        others = [c for phase in sorted(kinds) for c in kinds[phase] if c.case_id not in chosen]
+        chosen = {timed.case.case_id for timed in fitted}
+        others = [t for p in sorted(phases) for t in phases[p] if t.case.case_id not in chosen]
         found.append(Group(*key, tuple(fitted), tuple(others)))
     return found
+
+
+def _drawn(cases: Sequence[Timed], seed: str) -> list[Timed]:
+    """What a fit sees of cases of a kind: of each model and type of numbers its share."""
+    shuffled = sorted(cases, key=lambda timed: timed.case.case_id)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311 - a draw that can be repeated
+    shuffled.sort(key=lambda timed: _kind(timed.case))
+    count = min(MOST_CASES, max(1, round(len(cases) * _FITTED_SHARE)))
+    return [shuffled[(2 * i + 1) * len(cases) // (2 * count)] for i in range(count)]
+
+
+def _kind(case: Case) -> tuple[str, ...]:
+    return case.workload, case.dtype, case.weight_dtype
 
 
 def _phase(case: Case) -> str:
@@ -96,60 +100,82 @@ def fit_all(
     cases: Sequence[Case],
     predictor: Predictor,
     progress: Callable[[int, int], None] | None = None,
-) -> dict[str, dict[str, ForwardScales]]:
+    jobs: int = 1,
+) -> dict[str, Table]:
     """Scales by runtime and key of machine, of all that have whole passes among `cases`.
 
-    `predictor`: zero-shot, for scales of a runtime on any machine. Those of a machine come on top
-    of the calibrations of its kernels, as they are applied.
+    Runtimes are fitted in `jobs` processes.
     """
-    calibrated = Predictor(predictor.workloads, mode="calibrated")
-    todo = groups(cases, predictor)
-    by_software: dict[tuple[str, str], list[Group]] = {}
-    for group in todo:
-        by_software.setdefault((group.runtime, group.kind), []).append(group)
-    found: dict[str, dict[str, ForwardScales]] = {}
-    done = 0
-    for (runtime, kind), members in by_software.items():
-        table = found.setdefault(runtime, {})
-        table.update(_general(kind, members, predictor))
-        for group in members:
-            key = machine_key(group.hardware, group.devices)
-            table[key] = fit_machine(group, table[general_key(kind)], calibrated)
-            done += 1
-            if progress is not None:
-                progress(done, len(todo))
+    from joblib import Parallel, delayed
+
+    parts: dict[tuple[str, str], list[Case]] = {}
+    for case in cases:
+        try:
+            key = (predictor.software_of(case), load_profile(case.hardware).kind)
+        except (Skip, ProfileError):
+            continue
+        parts.setdefault(key, []).append(case)
+    found: dict[str, Table] = {}
+    longest = sorted(parts.items(), key=lambda item: -len(item[1]))
+    work = (delayed(_fit_runtime)(kind, part, predictor) for (_, kind), part in longest)
+    results = Parallel(n_jobs=jobs, return_as="generator")(work)
+    for done, (((runtime, _), _), table) in enumerate(zip(longest, results, strict=True), start=1):
+        found.setdefault(runtime, {}).update(table)
+        if progress is not None:
+            progress(done, len(parts))
     return found
 
 
-def _general(kind: str, members: Sequence[Group], predictor: Predictor) -> dict[str, ForwardScales]:
+def _fit_runtime(kind: str, cases: Sequence[Case], predictor: Predictor) -> Table:
+    """The scales of one runtime on one kind of device, and of each machine."""
+    members = groups(cases, predictor)
+    if not members:
+        return {}
+    solver = Solver()
+    table = fit_general(kind, members, solver)
+    start = table[general_key(kind)]
+    for group in sorted(members, key=lambda group: group.devices):
+        one = table.get(group.hardware, start)  # several devices differ by what joins them
+        table[machine_key(group.hardware, group.devices)] = fit_machine(group, one, solver)
+    return table
+
+
+def fit_general(kind: str, members: Sequence[Group], solver: Solver) -> Table:
     """Scales of a runtime on any machine of a kind, and, for each machine, those without it.
 
     Machines count alike, by what is drawn of each; several devices only where one was never timed,
     since their links have errors of their own. The residuals are of machines left out in turn.
-    Scales that do not help these stay 1: what one machine needs is then not what others need.
+    Scales that do not help these, and models left out in turn, stay 1: what one machine or model
+    needs is then not what others need.
     """
-    single = [group for group in members if group.devices == 1] or members
+    single = [group for group in members if group.devices == 1] or list(members)
     start = ForwardScales(source="not fitted: no scales help machines that they were not fitted on")
-    without: dict[str, ForwardScales] = {}
-    plain: list[float] = []
-    errors: list[float] = []
-    for machine in sorted({group.hardware for group in members}):
-        rest = [c for g in single if g.hardware != machine for c in g.fitted[:_OF_EACH_MACHINE]]
-        scales = start
-        if rest:
-            update = {"source": _source(rest)}
-            scales = _fit(rest, start, predictor).model_copy(update=update)
-        without[general_key(kind, without=machine)] = scales
-        left_out = [c for g in single if g.hardware == machine for c in (*g.fitted, *g.others)]
-        plain += [log_error(case, predictor, start) for case in left_out]
-        errors += [log_error(case, predictor, scales) for case in left_out]
-    if _middle(errors) > _HELPS * _middle(plain):
+    every = [timed for group in single for timed in group.fitted[:_OF_EACH_MACHINE]]
+    named = solver.fit(every, start)
+    all_of_it = [timed for group in single for timed in (*group.fitted, *group.others)]
+
+    def left_out(key: Callable[[Case], str]) -> tuple[dict[str, ForwardScales], list[float]]:
+        """What is fitted without each machine or model, and its errors on what it did not see."""
+        fits = {}
+        for value in sorted({key(timed.case) for timed in (*every, *all_of_it)}):
+            rest = [timed for timed in every if key(timed.case) != value]
+            found = solver.fit(rest, start, near=named) if rest else start
+            fits[value] = found.model_copy(update={"source": _source(rest)}) if rest else start
+        return fits, [timed.log_error(fits[key(timed.case)]) for timed in all_of_it]
+
+    plain = [timed.log_error(None) for timed in all_of_it]
+    by_machine, errors = left_out(lambda case: case.hardware)
+    if len({timed.case.workload for timed in all_of_it}) > 1:
+        _, of_models = left_out(lambda case: case.workload)
+    else:
+        of_models = errors
+    if max(_middle(errors), _middle(of_models)) > _HELPS * _middle(plain):
         judged = {"held_out": len(plain), "log_residuals": _points(plain)}
         return {general_key(kind): start.model_copy(update=judged)}
-    every = [case for group in single for case in group.fitted[:_OF_EACH_MACHINE]]
-    named = _fit(every, start, predictor).model_copy(update={"source": _source(every)})
     judged = {"held_out": len(errors), "log_residuals": _points(errors)}
-    return {general_key(kind): named.model_copy(update=judged), **without}
+    named = named.model_copy(update={**judged, "source": _source(every)})
+    without = {general_key(kind, without=name): scales for name, scales in by_machine.items()}
+    return {general_key(kind): named, **without}
 
 
 def _middle(errors: Sequence[float]) -> float:
@@ -160,69 +186,18 @@ def _middle(errors: Sequence[float]) -> float:
     return (fmean(absolute) + median(absolute)) / 2
 
 
-def fit_machine(group: Group, start: ForwardScales, predictor: Predictor) -> ForwardScales:
+def fit_machine(group: Group, start: ForwardScales, solver: Solver) -> ForwardScales:
     """The scales of one machine with one runtime, and their residuals on the other cases."""
-    scales = _fit(group.fitted, start, predictor)
-    errors = [log_error(case, predictor, scales) for case in group.others]
+    scales = solver.fit(group.fitted, start)
+    errors = [timed.log_error(scales) for timed in group.others]
     return scales.model_copy(
         update={
-            "fitted_on": tuple(sorted(case.case_id for case in group.fitted)),
+            "fitted_on": tuple(sorted(timed.case.case_id for timed in group.fitted)),
             "held_out": len(errors),
             "log_residuals": _points(errors),
             "source": _source(group.fitted),
         }
     )
-
-
-def _fit(cases: Sequence[Case], start: ForwardScales, predictor: Predictor) -> ForwardScales:
-    """The scales that bring cases nearest to their measurements, no farther from `start` than that.
-
-    Least absolute logarithmic error, smoothed near zero (soft L1); a prior holds each scale near
-    its start as far as the cases do not tell it.
-    """
-    import numpy as np
-    from scipy.optimize import least_squares
-
-    dtypes = sorted({case.dtype for case in cases})
-    names = [*(f"rate.{dtype}" for dtype in dtypes), "bandwidth", "fixed", "host"]
-    priors = np.array([_PRIOR[name.split(".", 1)[0]] for name in names])
-    origin = np.array([log(_value(start, name)) for name in names])
-
-    def residuals(shifted: np.ndarray) -> np.ndarray:
-        x = shifted - 1
-        scales = _scales(dict(zip(names, np.exp(origin + x), strict=True)))
-        found = [log_error(case, predictor, scales) / _NOISE for case in cases]
-        return np.concatenate([np.array(found), x / priors])
-
-    # around 1, not 0: steps are relative, and times in whole cycles need steps that show
-    best = least_squares(
-        residuals, np.ones(len(names)), loss="soft_l1", diff_step=0.03, max_nfev=_STEPS,
-        bounds=(1 - _BOUND, 1 + _BOUND),
-    )  # fmt: skip
-    values = np.exp(origin + best.x - 1)
-    return _scales({name: float(f"{v:.3g}") for name, v in zip(names, values, strict=True)})
-
-
-def _value(scales: ForwardScales, name: str) -> float:
-    kind, _, dtype = name.partition(".")
-    value: float = scales.rate_of(dtype) if kind == "rate" else getattr(scales, kind)
-    return value
-
-
-def _scales(values: Mapping[str, float]) -> ForwardScales:
-    rate = {name.split(".", 1)[1]: v for name, v in values.items() if name.startswith("rate.")}
-    return ForwardScales(
-        rate=rate,
-        bandwidth=values["bandwidth"],
-        fixed=values["fixed"],
-        host=values["host"],
-        source="a trial of a fit",
-    )
-
-
-def log_error(case: Case, predictor: Predictor, scales: ForwardScales | None) -> float:
-    """ln(predicted / measured) of a case."""
-    return log(predictor.predict(case, scales) * 1e6 / case.measured_us)
 
 
 def _points(errors: Sequence[float]) -> tuple[float, float, float] | None:
@@ -234,7 +209,8 @@ def _points(errors: Sequence[float]) -> tuple[float, float, float] | None:
     return low, middle, high
 
 
-def _source(cases: Sequence[Case]) -> str:
+def _source(fitted: Sequence[Timed]) -> str:
+    cases = [timed.case for timed in fitted]
     machines = len({case.hardware for case in cases})
     kinds = Counter(f"{_phase(case)} of {case.workload}" for case in cases)
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))

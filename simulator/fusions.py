@@ -9,7 +9,7 @@ from workloads.errors import InputError, nearest, shown
 if TYPE_CHECKING:
     from simulator.runtime import Runtime
 
-FUSIONS = ("qkv", "gate_up", "attention", "epilogue", "residual_norm", "cache")
+FUSIONS = ("qkv", "gate_up", "attention", "epilogue", "residual_norm", "cache", "copies")
 """What may be fused; see workloads.transforms.Fusion."""
 
 

@@ -180,16 +180,22 @@ def fusion_of(section: OnDevice, program: Program) -> Fusion:
         epilogue=table.epilogue,
         residual_norm=table.residual_norm,
         cache=table.cache,
+        copies=table.copies,
     )
 
 
 def _longest_row(program: Program) -> int:
-    """Keys of the longest softmax of attention: of a window, where queries see no more."""
+    """Keys of the longest softmax of attention: of a window, where queries see no more.
+
+    0 where all queries are single, for which kernels take any number of keys.
+    """
     segments = {id(r.segment): r.segment for p in ends_of(program.passes) for r in p.repeats}
+    moments = [moment for segment in segments.values() for moment in segment.moments]
+    if all(m.attention is None or m.attention.q_len == 1 for m in moments):
+        return 0
     shapes = [
         moment.shape
-        for segment in segments.values()
-        for moment in segment.moments
+        for moment in moments
         if moment.kind == "softmax" and moment.stage == "attention"
     ]
     return max((shape.columns for shape in shapes if isinstance(shape, RowShape)), default=0)

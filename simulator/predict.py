@@ -12,8 +12,9 @@ from hardware_profiles.efficiency import Mode, with_kernels
 from hardware_profiles.variants import with_cores, with_one_socket
 from simulator.demand.collective import collective_demand
 from simulator.fabrics import measured_collective
-from simulator.forward_calibration import ForwardScales, calibrated, forward_scales
+from simulator.forward_calibration import ForwardScales, forward_scales
 from simulator.forward_groups import ForwardGroup, forward_group
+from simulator.forward_trial import Trial, trial_of
 from simulator.operators import operator_program
 from simulator.protocol import (
     UNKNOWN_RUNTIME,
@@ -25,14 +26,12 @@ from simulator.protocol import (
     unknown_runtime,
     warm_roles,
 )
-from simulator.requests import chunk_of
 from simulator.run import simulate
 from simulator.runtime import Runtime, load_runtime
-from workloads import compile_forward, load_model
+from workloads import load_model
 from workloads.errors import InputError
-from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES, Parallel
+from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES
 from workloads.op_counts import COLLECTIVES
-from workloads.transforms import spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,10 +40,6 @@ if TYPE_CHECKING:
     from simulator.cases import Case
     from simulator.run import Run
     from workloads.model import Model
-
-_BODY_ONLY = "encoder layers only"
-_DECODER_TOO = "decoder runs over as many tokens as the encoder"
-_ALL_LOGITS = "adaptive softmax over all positions"
 
 
 class Skip(Exception):  # noqa: N818 - not an error: the case is listed with this reason
@@ -109,12 +104,35 @@ class Predictor:
 
     def predict(self, case: Case, scales: ForwardScales | None) -> float:
         """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
+        if case.workload:
+            return self.trial(case).latency_s(scales, self.observe)
         if case.what in COLLECTIVES:
             return self._collective_s(case)
+        profile, runtime = self._stack(case)
+        try:
+            program = operator_program(case)
+            run = simulate(program, profile, runtime, warm=warm_roles(case))
+        except (InputError, ProfileError) as error:
+            raise Skip(str(error)) from error
+        if self.observe is not None:
+            self.observe(run)
+        calls = calls_in_a_row(case)
+        return _steady_s(run, calls) if calls > 1 else run.latency_s
+
+    def trial(self, case: Case) -> Trial:
+        """A whole pass, to be predicted with one set of scales or many; may raise Skip."""
+        profile, runtime = self._stack(case)
+        try:
+            return trial_of(case, self._model(case.workload), profile, runtime)
+        except (InputError, ProfileError) as error:
+            raise Skip(str(error)) from error
+
+    def _stack(self, case: Case) -> tuple[Profile, Runtime]:
+        """The machine and the software of a case, without scales."""
         _check_known(case)
         profile = _profile(case.hardware)
         threads = threads_of(case.conditions) if profile.kind == "cpu" else 0
-        if profile.kind == "gpu" and (self.mode == "zero-shot" or not case.workload):
+        if profile.kind == "gpu" and not case.workload:
             profile = _kernels(case.hardware, case.dtype, self.mode, library_of(case))
         try:
             runtime = _runtime(self.runtime_of(case)[0])
@@ -122,16 +140,9 @@ class Predictor:
                 profile = with_one_socket(profile)
             if threads:
                 profile = with_cores(profile, min(threads, profile.cores.count))
-            if scales is not None:
-                profile, runtime = calibrated(profile, runtime, scales, case.dtype)
-            if case.workload:
-                return self._forward_s(case, profile, runtime)
-            program = operator_program(case)
-            run = self._seen(simulate(program, profile, runtime, warm=warm_roles(case)))
-            calls = calls_in_a_row(case)
-            return _steady_s(run, calls) if calls > 1 else run.latency_s
         except (InputError, ProfileError) as error:
             raise Skip(str(error)) from error
+        return profile, runtime
 
     def _collective_s(self, case: Case) -> float:
         """One collective by itself, over the links that its source had."""
@@ -146,63 +157,6 @@ class Predictor:
             raise Skip(str(error)) from error
         return needs.cycles / profile.clock.burst_hz
 
-    def _forward_s(self, case: Case, profile: Profile, runtime: Runtime) -> float:
-        """One pass, one step or one generation.
-
-        A generation is its prefill plus equal steps at the middle context: the time of a step is
-        linear in the context within a segment's kernels, so their mean is that of the middle. With
-        an encoder, a prefill is the encoder alone, unless the case says that the decoder runs too.
-        """
-        model = self._model(case.workload)
-        sizes = case.sizes
-        prompt, generate = sizes.get("prompt", 0), sizes.get("generate", 0)
-        encoded = {"prompt": model.fixed_input or prompt} if model.encoder is not None else {}
-        middle = max(1, (0 if encoded else prompt) + generate // 2)
-        if case.what == "prefill":
-            if prompt < 1:
-                raise Skip("a prefill of no tokens")
-            more = {"target": prompt} if _DECODER_TOO in case.conditions else {}
-            if model.memory and "context" in sizes:
-                more = {"context": sizes["context"]}
-            return self._run(case, model, profile, runtime, prompt=prompt, **more).latency_s
-        if case.what == "decode":
-            context = max(1, sizes["context"])
-            return self._run(case, model, profile, runtime, context=context, **encoded).latency_s
-        step_s = self._run(case, model, profile, runtime, context=middle, **encoded).latency_s
-        if case.what == "decode_mean":
-            return step_s
-        first = {"prompt": max(1, prompt), **encoded, **({"target": 1} if encoded else {})}
-        first_s = self._run(case, model, profile, runtime, **first).latency_s
-        return first_s + (generate - 1) * step_s
-
-    def _run(
-        self, case: Case, model: Model, profile: Profile, runtime: Runtime, **lengths: int
-    ) -> Run:
-        longest = lengths["context"] + 1 if "context" in lengths else lengths["prompt"]
-        # a benchmark may read more than the model was made for
-        if model.encoder is None and not model.memory and longest > model.max_positions:
-            model = model.model_copy(update={"max_positions": longest})
-        program = compile_forward(
-            model,
-            batch=case.sizes["batch"],
-            prompt=lengths.get("prompt"),
-            context=lengths.get("context"),
-            target=lengths.get("target"),
-            dtype=case.dtype,
-            weight_dtype=case.weight_dtype,
-            logits="all" if _ALL_LOGITS in case.conditions else "last" if model.causal else None,
-            body_only=_BODY_ONLY in case.conditions,
-            chunk=chunk_of(runtime.on(profile.kind), model, lengths.get("prompt")),
-            expand_latents=bool(model.kv_rank) and runtime.on(profile.kind).expands_latents,
-        )
-        whole = spread(program, _layout(case))
-        return self._seen(simulate(whole, profile, runtime, must_hold="weights"))
-
-    def _seen(self, run: Run) -> Run:
-        if self.observe is not None:
-            self.observe(run)
-        return run
-
     def _model(self, name: str) -> Model:
         if name not in self._models:
             if name in self.workloads:
@@ -212,12 +166,6 @@ class Predictor:
             else:
                 self._models[name] = load_model(name)
         return self._models[name]
-
-
-def _layout(case: Case) -> Parallel:
-    """Tensor ranks are whole devices, whatever the source counts as one (cores of a chip)."""
-    stages = case.sizes.get("pipeline_parallel", 1)
-    return Parallel(tensor=case.devices // stages, pipeline=stages)
 
 
 def _check_known(case: Case) -> None:

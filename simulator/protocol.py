@@ -89,6 +89,12 @@ _SPREAD_ENGINE = "vllm-eager"
 long on 8 devices as on 4, so the host launches kernel by kernel."""
 _AUTOCAST = "autocast"
 _FLASH_ATTENTION = "flash_attention=1"
+_INT8_MODES = ("int8-v1", "int8-v2")
+_VERSIONS = {
+    ("tensorrt", "TensorRT 2021"): "tensorrt-2021",
+    ("tensorflow-xla", "TensorFlow 1 XLA"): "tensorflow1-xla",
+}
+"""Runtimes for versions of a software that differ, by its name and what the conditions say."""
 
 
 def best_runtime(profile: Profile, *, decoder: bool = True) -> str:
@@ -131,10 +137,13 @@ def runtime_of(case: Case, profile: Profile, *, decoder: bool = True) -> tuple[s
         name = best_runtime(profile, decoder=decoder) if case.workload else "kernel"
         which = "the best for this kind of machine" if case.workload else "device time alone"
         return name, f"{unknown}: predicted with {name}, {which}"
-    for condition in (_AUTOCAST, ACCELERATE, _FLASH_ATTENTION):
+    for condition in (_AUTOCAST, ACCELERATE, _FLASH_ATTENTION, *_INT8_MODES):
         variant = f"{case.runtime}-{condition.lower().removesuffix('=1')}"
         if condition in case.conditions and variant in list_runtimes():
             return variant, f"with {condition}: predicted with {variant}"
+    for (software, condition), variant in _VERSIONS.items():
+        if case.runtime == software and condition in case.conditions:
+            return variant, f"{condition}: predicted with {variant}"
     by_type = f"{case.runtime}-{case.dtype}"
     if by_type in list_runtimes():
         return by_type, f"in {case.dtype}: predicted with {by_type}"

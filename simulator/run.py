@@ -21,7 +21,7 @@ from workloads.moment import STAGES, Program
 from workloads.passes import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import networkx as nx
@@ -78,29 +78,57 @@ def simulate(
         folded=fold and schedule is None,
         reuse=reuse,
     )
-    at = partial(_run_at, placed, profile, runtime, schedule)
+    at = partial(_run_at, placed, partial(_at_clock_share, profile), runtime, schedule)
     if clock_share is not None:
         return at(clock_share)
+    return _limited(at, profile, program, limit_watts)
+
+
+def simulate_placed(
+    placed: Placed,
+    profile: Profile,
+    runtime: Runtime,
+    changed: Callable[[Profile], Profile] = lambda profile: profile,
+) -> Run:
+    """As `simulate`, of a program placed before on a machine with the same caches and fusions.
+
+    `changed`: what is otherwise of the machine at any clock, caches apart.
+    """
+
+    def machine_at(share: float) -> Profile:
+        return changed(_at_clock_share(profile, share))
+
+    at = partial(_run_at, placed, machine_at, runtime, None)
+    return _limited(at, profile, placed.program, None)
+
+
+def _limited(
+    at: Callable[[float], Run], profile: Profile, program: Program, limit_watts: float | None
+) -> Run:
     if limit_watts is None:
         limit_watts = default_limit_watts(profile, program)
     return at(1.0) if limit_watts is None else within_limit(at, limit_watts)
 
 
+def _at_clock_share(profile: Profile, share: float) -> Profile:
+    return profile if share == 1.0 else at_clock_share(profile, share)
+
+
 def _run_at(
     placed: Placed,
-    profile: Profile,
+    machine_at: Callable[[float], Profile],
     runtime: Runtime,
     schedule: Schedule | None,
     clock_share: float,
 ) -> Run:
-    at = profile if clock_share == 1.0 else at_clock_share(profile, clock_share)
+    at = machine_at(clock_share)
     job = job_on(placed, at, runtime)
     if schedule is not None:
         job = schedule.of_job(job)
     trace = None if job.blocks is None else engine.run_folded(job.blocks, job.plan)
     if trace is None:
         trace = engine.run(job.order or job.flat, job.demands, job.plan)
-    return Run(at, runtime, job, trace, clock_share, profile)
+    return Run(at, runtime, job, trace, clock_share, machine_at(1.0))
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class FusionTable(Table):
     epilogue: bool = False
     residual_norm: bool = False
     cache: bool = False
+    copies: bool = False
 
 
 class HostTable(Sourced):
@@ -70,7 +71,11 @@ class LibraryTable(Sourced):
     relative cost of special functions by kind of moment (1: the profile's width). `steps`: kinds
     that the framework computes as so many operators one after another, each with its dispatch and
     its passes over memory.
-    `skips_masked`: causal attention leaves out masked blocks.
+    `row_block`: time of a block of 512 threads that takes one row, by kind of moment (a GPU), and
+    `column_block` for each column of the row besides.
+    `wide_sums`: products of integers leave sums of 4 bytes to the kernel that follows.
+    `skips_masked`: causal attention leaves out masked blocks. `whole_queries`: fused attention of
+    up to so many queries gives each head of a sequence to one block of threads (0: never).
     `unpack_cycles_per_weight`: core cycles to bring one stored weight into the form that is
     multiplied, by format ("*": any other quantized one). `unpack_rows`: rows of activations that
     one unpacking serves, by format ("*": any other; 1: unpacked again for each row).
@@ -116,6 +121,10 @@ class LibraryTable(Sourced):
     matrix_share: Mapping[str, Annotated[float, Field(gt=0, le=1.5)]] = {}
     steps: Mapping[str, Annotated[int, Field(gt=0)]] = {}
     skips_masked: bool = True
+    row_block_s: Mapping[str, Seconds] = Field(default={}, alias="row_block")
+    column_block_s: Mapping[str, Seconds] = Field(default={}, alias="column_block")
+    wide_sums: bool = False
+    whole_queries: Annotated[int, Field(ge=0)] = 0
 
     def share_of(self, dtype: str) -> float:
         """`matrix_share` for products in `dtype`."""
@@ -140,6 +149,8 @@ class OnDevice(Sourced):
     """Arithmetic at full width and memory at full bandwidth, with no fixed costs."""
     copies_caches: bool = False
     """A cache is grown by concatenation, so each append copies it whole."""
+    folds_constants: bool = False
+    """What depends on weights alone is computed when the model is loaded."""
     expands_latents: bool = False
     """Latent attention computes keys and values of all cached rows anew in each decode step."""
     beams: Literal["copied", "indirect"] = "copied"

@@ -11,7 +11,7 @@ from simulator.fold import fold
 from simulator.memory import Hierarchy, Traffic, run_traffic
 from workloads.flat import FlatProgram, flatten
 from workloads.growing import ends
-from workloads.transforms import copy_caches, fuse, share_caches, share_moments
+from workloads.transforms import copy_caches, fold_constants, fuse, share_caches, share_moments
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -35,11 +35,11 @@ class Reuse:
     Give one object to runs one after another. Programs are told apart by identity.
     """
 
-    _known: dict[tuple[int, bool, str, Fusion], Common] = field(default_factory=dict)
+    _known: dict[tuple[int, bool, bool, str, Fusion], Common] = field(default_factory=dict)
 
     def common(self, program: Program, section: OnDevice, fusion: Fusion) -> Common:
         """The program as a runtime fuses it."""
-        key = (id(program), section.copies_caches, section.beams, fusion)
+        key = (id(program), section.copies_caches, section.folds_constants, section.beams, fusion)
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= _KEPT:
@@ -63,9 +63,10 @@ class Common:
 
     @classmethod
     def of(cls, program: Program, section: OnDevice, fusion: Fusion) -> Common:
-        """Caches copied or shared, and fused, as the runtime does."""
+        """Caches copied or shared, constants folded, and fused, as the runtime does."""
         cached = copy_caches(program) if section.copies_caches else program
         cached = share_caches(cached) if section.beams == "indirect" else cached
+        cached = fold_constants(cached) if section.folds_constants else cached
         fused = share_moments(fuse(cached, fusion))
         return cls(program, fused, flatten(fused))
 

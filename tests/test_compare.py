@@ -22,6 +22,12 @@ from tests.test_cases import FORWARD_HEADER, MATMUL, OPERATOR_HEADER, PREFILL, w
 from workloads import InputError, compile_forward, load_model
 
 
+@pytest.fixture
+def unscaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole passes as declared, without the shipped scales of calibrations/forward."""
+    monkeypatch.setattr("simulator.predict.forward_scales", lambda *_: None)
+
+
 def test_statistics_by_hand() -> None:
     s = statistics([-0.5, 0.1, 0.1, 0.3, 1.0])
     assert s.n == 5
@@ -33,6 +39,7 @@ def test_statistics_by_hand() -> None:
         statistics([])
 
 
+@pytest.mark.usefixtures("unscaled")
 def test_a_forward_case_is_a_plain_run(tmp_path: Path) -> None:
     comparison = compare_file(written(tmp_path, FORWARD_HEADER + PREFILL))
     program = compile_forward(load_model("bert-base"), batch=2, prompt=128, dtype="fp16")
@@ -48,6 +55,7 @@ def test_encoder_layers_only_leaves_out_the_rest(tmp_path: Path) -> None:
     assert body.cases[0].predicted_us < whole.cases[0].predicted_us
 
 
+@pytest.mark.usefixtures("unscaled")
 def test_a_decode_mean_is_the_step_in_the_middle(tmp_path: Path) -> None:
     row = "g1,nvidia-t4,1,1,1,pytorch-eager,gpt2,{},1,100,,{},fp16,fp16,3.5,somebody,\n"
     mean = compare_file(written(tmp_path, FORWARD_HEADER + row.format("decode_mean", 50)))
@@ -197,6 +205,7 @@ def test_skip_is_raised_with_a_reason(tmp_path: Path) -> None:
          "runtime 'ncnn' does not run on a gpu: predicted with tensorrt, the best for"),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("unscaled")
 def test_a_runtime_that_cannot_be_simulated_is_replaced_and_said(
     tmp_path: Path, case: str, named: str, note: str
 ) -> None:
@@ -207,6 +216,7 @@ def test_a_runtime_that_cannot_be_simulated_is_replaced_and_said(
     assert any(said.startswith(note) for _, said in comparison.notes)
 
 
+@pytest.mark.usefixtures("unscaled")
 def test_an_unknown_runtime_is_the_best_one_and_said(tmp_path: Path) -> None:
     row = PREFILL.replace("tensorrt", "unknown")
     comparison = compare_file(written(tmp_path, FORWARD_HEADER + row))
@@ -243,6 +253,27 @@ def test_autocast_is_a_runtime_of_its_own_and_said(tmp_path: Path) -> None:
     program = compile_forward(load_model("bert-base"), batch=2, prompt=128, dtype="fp16")
     run = simulate(program, load_profile("nvidia-t4"), name)
     assert comparison.cases[0].predicted_us == pytest.approx(run.latency_s * 1e6)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "condition", "name"),
+    [
+        ("fastertransformer", "PyTorch; int8-v1; encoder", "fastertransformer-int8-v1"),
+        ("tensorrt", "TensorRT 2021; question answering", "tensorrt-2021"),
+        ("tensorrt", "TensorRT 2022; question answering", ""),
+        ("tensorflow-xla", "TensorFlow 1 XLA 20.06 NGC", "tensorflow1-xla"),
+        ("tensorflow-xla", "TensorFlow 2 XLA NGC", ""),
+    ],
+)
+def test_versions_that_differ_are_runtimes_of_their_own(
+    runtime: str, condition: str, name: str, tmp_path: Path
+) -> None:
+    row = PREFILL.replace("tensorrt", runtime).replace("somebody,", f"somebody,{condition}")
+    notes = compare_file(written(tmp_path, FORWARD_HEADER + row)).decisions()
+    said = condition.split(";")[0].removesuffix(" 20.06 NGC")
+    if "int8" in condition:
+        said = "with int8-v1"
+    assert notes == ([(f"{said}: predicted with {name}", 1)] if name else [])
 
 
 def test_threads_of_the_host_leave_a_gpu_whole(tmp_path: Path) -> None:
@@ -285,6 +316,7 @@ FORWARD_CASES = [
 
 
 @pytest.mark.parametrize(("row", "conditions", "request_"), FORWARD_CASES)
+@pytest.mark.usefixtures("unscaled")
 def test_what_a_pass_means_with_an_encoder_or_a_memory(
     row: str, conditions: str, request_: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from simulator.demand.work import (
 from simulator.memory import Traffic, hierarchy
 from simulator.runtime import FusionTable, HostTable, LibraryTable, OnDevice, load_runtime
 from workloads.moment import AttentionShape, Dtype, MatmulShape, Moment
-from workloads.op_counts import activation, add, attention, linear, matmul, softmax
+from workloads.op_counts import activation, add, attention, layer_norm, linear, matmul, softmax
 
 
 def kernel(**more: object) -> KernelClass:
@@ -400,6 +400,28 @@ def test_many_rows_write_a_quantized_weight_out_first() -> None:
     assert dict(many.serial)["latency"] == 2 * dict(few.serial)["latency"]
     plain = demand_of(quantized(4, 10, 10, "fp16", "fp16"), Traffic((0, 100)), on)
     assert plain.memory_bytes == 100
+
+
+def test_wide_sums_of_integers_are_written_and_read_again() -> None:
+    library = LibraryTable(wide_sums=True, source="made up for a test")
+    wide = context(GPU, kernel(), library=library)
+    moment = product(10, 10, 10, "int8")
+    # 100 sums of 4 bytes instead of 1, twice
+    assert demand_of(moment, Traffic((0, 300)), wide).memory_bytes == 300 + 2 * 3 * 100
+    assert demand_of(moment, Traffic((0, 300)), context(GPU, kernel())).memory_bytes == 300
+
+
+def test_norms_of_a_row_a_block_take_turns_on_a_core() -> None:
+    library = LibraryTable.model_validate(
+        {"row_block": {"layer_norm": "1 ms"}, "source": "made up for a test"}
+    )
+    moment = layer_norm("n", "attention", rows=10**6, columns=8, dtype="fp16")
+    on = context(GPU, kernel(), library=library)
+    # 4 blocks of 512 threads a core, where nothing else is known
+    seconds = 10**6 * 1e-3 / (4 * GPU.cores.count)
+    found = demand_of(moment, Traffic((0, 0)), on)
+    total = found.unit_cycles + dict(found.serial).get("overlap", 0)
+    assert total / GPU.clock.burst_hz == pytest.approx(seconds, rel=1e-3)
 
 
 def test_steps_on_a_gpu_are_kernels_and_passes() -> None:

@@ -10,7 +10,8 @@ import pytest
 from simulator import forward_calibration
 from simulator.cases import Case
 from simulator.forward_calibration import ForwardScales
-from simulator.forward_fit import MOST_CASES, Group, fit_all, fit_machine, groups, log_error, write
+from simulator.forward_fit import MOST_CASES, Group, fit_all, fit_machine, groups, write
+from simulator.forward_solve import Solver, Timed
 from simulator.predict import Predictor
 
 TRUTH = ForwardScales(rate={"fp16": 0.7}, bandwidth=1.0, fixed=1.5, source="set for a test")
@@ -31,6 +32,10 @@ def measured(cases: list[Case], predictor: Predictor, truth: ForwardScales) -> l
     return [replace(c, measured_us=predictor.predict(c, truth) * 1e6) for c in cases]
 
 
+def timed(cases: list[Case], predictor: Predictor) -> list[Timed]:
+    return [Timed(case, predictor.trial(case)) for case in cases]
+
+
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
     return Predictor(mode="zero-shot")
@@ -41,23 +46,40 @@ def test_a_fit_sees_at_most_so_many_cases_of_a_kind_always_the_same(predictor: P
     group = groups(cases, predictor)[0]
     assert len(group.fitted) == MOST_CASES
     assert len(group.others) == 60 - MOST_CASES
-    assert groups(list(reversed(cases)), predictor)[0].fitted == group.fitted
+    again = groups(list(reversed(cases)), predictor)[0]
+    assert [t.case for t in again.fitted] == [t.case for t in group.fitted]
     few = groups(cases[:3], predictor)[0]
     assert (len(few.fitted), len(few.others)) == (2, 1)
 
 
+def test_a_fit_sees_its_share_of_each_model(predictor: Predictor) -> None:
+    rare = [replace(case(n), case_id=f"rare-{n}", workload="bert-large") for n in range(20)]
+    group = groups([*(case(n) for n in range(40)), *rare], predictor)[0]
+    assert len(group.fitted) == MOST_CASES
+    assert sum(timed.case.workload == "bert-large" for timed in group.fitted) == MOST_CASES // 3
+
+
 def test_a_fit_finds_the_scales_that_made_the_measurements(predictor: Predictor) -> None:
-    cases = measured([case(n) for n in range(14)], predictor, TRUTH)
+    cases = timed(measured([case(n) for n in range(14)], predictor, TRUTH), predictor)
     group = Group("tvm", "nvidia-a30", 1, tuple(cases[::2]), tuple(cases[1::2]))
-    before = [abs(log_error(c, predictor, START)) for c in group.others]
-    found = fit_machine(group, START, predictor)
-    after = [abs(log_error(c, predictor, found)) for c in group.others]
+    before = [abs(one.log_error(START)) for one in group.others]
+    found = fit_machine(group, START, Solver())
+    after = [abs(one.log_error(found)) for one in group.others]
     assert min(before) > 0.1
     assert max(after) < 0.03
     assert found.rate["fp16"] == pytest.approx(0.7, rel=0.1)
     assert found.held_out == 7
     assert found.log_residuals is not None
-    assert set(found.fitted_on) == {c.case_id for c in group.fitted}
+    assert set(found.fitted_on) == {one.case.case_id for one in group.fitted}
+
+
+def test_a_fit_near_its_result_runs_each_case_only_there(predictor: Predictor) -> None:
+    cases = timed(measured([case(n) for n in range(6)], predictor, TRUTH), predictor)
+    solver = Solver()
+    all_of_it = solver.fit(cases, START)
+    near = Solver().fit(cases, START, near=all_of_it)
+    assert near.rate["fp16"] == pytest.approx(all_of_it.rate["fp16"], rel=0.02)
+    assert near.fixed == pytest.approx(all_of_it.fixed, rel=0.05)
 
 
 def test_what_a_runtime_has_in_common_is_fitted_without_the_machine_it_is_judged_on(
@@ -65,7 +87,7 @@ def test_what_a_runtime_has_in_common_is_fitted_without_the_machine_it_is_judged
 ) -> None:
     cases = [case(n, hw) for hw in ("nvidia-a30", "nvidia-l4") for n in (0, 2, 4, 6)]
     cases = measured(cases, predictor, TRUTH)
-    plain = [abs(log_error(c, predictor, START)) for c in cases]
+    plain = [abs(one.log_error(None)) for one in timed(cases, predictor)]
     cases += [replace(case(0, "amd-ryzen-9-7950x"), dtype="fp32", weight_dtype="fp32")]
     table = fit_all(cases, predictor)["tvm"]
     assert set(table) == {

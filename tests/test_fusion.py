@@ -35,8 +35,9 @@ from workloads.moment import (
 from workloads.transforms.rewrite import Merge, contract
 
 ALL = Fusion(
-    qkv=True, gate_up=True, attention="fused", epilogue=True, residual_norm=True, cache=True
-)
+    qkv=True, gate_up=True, attention="fused", epilogue=True, residual_norm=True, cache=True,
+    copies=True,
+)  # fmt: skip
 
 
 def is_weight(name: str) -> bool:

@@ -127,6 +127,22 @@ def test_causal_attention_takes_the_keys_that_are_seen() -> None:
     assert window == pytest.approx(full * 128 / 1024)
 
 
+def test_a_head_of_a_sequence_may_be_one_block() -> None:
+    tiled = prefill_times(replace(ATTENTION, heads=1, core_exponentials=1e12), kernel())
+    # 2 blocks of 64 queries on 2 of 4 cores: 128 keys x 64 x (2 x 64 products, longer than 1 exp)
+    assert tiled.body_s == pytest.approx(128 * 64 * 2 * 64 / 1e12)
+    one = replace(ATTENTION, heads=1, core_exponentials=1e12, rows=128)
+    # one block of 128, whose exponentials follow its products
+    assert prefill_times(one, kernel()).body_s == pytest.approx(128 * 128 * (2 * 64 + 1) / 1e12)
+
+
+def test_rows_may_take_a_block_each() -> None:
+    assert row_times(replace(ROWS, blocks_s=9e-6), kernel()).body_s == pytest.approx(9e-6)
+    assert (
+        row_times(replace(ROWS, blocks_s=1e-9), kernel()).body_s == row_times(ROWS, kernel()).body_s
+    )
+
+
 def test_decode_divides_keys_and_pays_for_starts() -> None:
     # 2 heads of keys and values of 128 x 64 x 2 x 2 bytes, at 1e12 bytes a second and core
     work = replace(ATTENTION, queries=1)

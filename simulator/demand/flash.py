@@ -35,7 +35,7 @@ class Attention:
     of them). `core_rate`, `core_exponentials`: multiply-accumulates and exponentials a second of
     one core at full width; `core_bytes`, `dram_s` and `cached_s` as in Product. `token_s`: time to
     move queries, keys and values of the new tokens of a decoder through DRAM once.
-    `prefill`: more than one query.
+    `prefill`: more than one query. `rows`: queries that a block takes (0: one of QUERY_TILES).
     """
 
     batch: float
@@ -56,6 +56,7 @@ class Attention:
     cached_s: float
     token_s: float
     prefill: bool
+    rows: float = 0
 
 
 def prefill_times(work: Attention, kernel: KernelClass) -> Times:
@@ -67,7 +68,8 @@ def prefill_times(work: Attention, kernel: KernelClass) -> Times:
     """
     memory = filled(work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s)
     best: Times | None = None
-    for rows in QUERY_TILES:
+    for tile in QUERY_TILES:
+        rows = where(work.rows > 0, work.rows, tile)
         tiles = whole(work.queries / rows)
         seen = where(work.causal, work.earlier + rows * (tiles + 1) / 2, work.keys)
         seen = smaller(seen, where(work.span > 0, work.span + rows, work.keys))
@@ -75,7 +77,8 @@ def prefill_times(work: Attention, kernel: KernelClass) -> Times:
         most = larger(where(work.span > 0, seen, work.keys), _KEY_TILE)
         products = 2 * rows * work.head_dim / (work.core_rate * kernel.arithmetic)
         softmax = rows / (work.core_exponentials * kernel.special)
-        key_s = larger(products, softmax) + kernel.serial * smaller(products, softmax)
+        serial = where(work.rows > 0, 1.0, kernel.serial)
+        key_s = larger(products, softmax) + serial * smaller(products, softmax)
         rounds = in_waves(work.batch * work.heads * tiles, work.cores, kernel.wave)
         share = work.batch * work.heads * tiles / work.cores
         blocks_s = larger(

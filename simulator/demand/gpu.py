@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from simulator.runtime import LibraryTable
 
 Work = Product | Attention | Rows
+_EXPONENTIAL_STEPS = {"int8": 3}
+"""Instructions at the rate of special functions that a score of attention takes: with integer
+products its sum is converted to a float before the exponential, and the result back. Conversions
+run at that rate up to compute capability 8.0 (CUDA C++ Programming Guide, arithmetic throughput).
+"""
+_SUM_BYTES = 4
+_BLOCK_THREADS = 512
+_THREADS = 2048
+"""Threads that a core holds at once, where a profile does not say."""
 _ROUNDING = 1e-9
 """Relative error of a sum of seconds, which must not become one cycle more."""
 
@@ -32,7 +41,7 @@ def gpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     library = context.runtime.library
     steps = 1 if library is None else library.steps.get(moment.kind, 1)
     dequantized = _dequantized_bytes(moment, library)
-    dram = traffic.dram_bytes * steps + dequantized
+    dram = traffic.dram_bytes * steps + dequantized + _wide_bytes(moment, library)
     times = kernel_times(work_of(moment, traffic, context), kernel, context.has_matrix(moment))
     rate = context.dram_bytes_per_cycle * kernel.bandwidth
     unit_cycles = _up(times.arithmetic_s, context)
@@ -65,7 +74,8 @@ def work_of(moment: Moment, traffic: Traffic, context: Context) -> Work:
     library = context.runtime.library
     steps = 1 if library is None else library.steps.get(moment.kind, 1)
     dram_rate = context.profile.memory["dram"].bandwidth_bytes_per_s
-    dram_s = (traffic.dram_bytes * steps + _dequantized_bytes(moment, library)) / dram_rate
+    more = _dequantized_bytes(moment, library) + _wide_bytes(moment, library)
+    dram_s = (traffic.dram_bytes * steps + more) / dram_rate
     cached_s = steps * _cached_s(traffic, context)
     if isinstance(moment.shape, MatmulShape) and moment.kind == "matmul":
         return _product(moment, moment.shape, context, dram_s, cached_s)
@@ -127,7 +137,9 @@ def _attention(
         kv_bytes=kv_bytes / elements if kv_bytes else DTYPE_BITS[moment.dtype] / 8,
         cores=context.cores,
         core_rate=context.macs_per_cycle(moment.dtype) * context.clock_hz,
-        core_exponentials=context.special_per_cycle(moment.dtype) * context.clock_hz,
+        core_exponentials=context.special_per_cycle(moment.dtype)
+        * context.clock_hz
+        / _EXPONENTIAL_STEPS.get(moment.dtype, 1),
         core_bytes=_core_bytes(context),
         dram_s=dram_s,
         cached_s=cached_s,
@@ -135,6 +147,7 @@ def _attention(
         if shape.causal
         else 0.0,
         prefill=shape.q_len > 1,
+        rows=shape.q_len if library is not None and shape.q_len <= library.whole_queries else 0,
     )
 
 
@@ -153,7 +166,19 @@ def _rows(moment: Moment, context: Context, dram_s: float, cached_s: float) -> R
         row_bytes=columns * DTYPE_BITS[moment.dtype] / 8,
         rows_per_core=ROWS_PER_CORE.get(moment.kind, 1.0),
         core_cache_bytes=inner.total_bytes / context.cores,
+        blocks_s=_blocks_s(moment, context),
     )
+
+
+def _blocks_s(moment: Moment, context: Context) -> float:
+    """Where a kernel gives each row to a block of its own, the rounds that a core takes."""
+    library, shape = context.runtime.library, moment.shape
+    if library is None or not isinstance(shape, RowShape):
+        return 0.0
+    each_s = library.row_block_s.get(moment.kind, 0.0)
+    each_s += library.column_block_s.get(moment.kind, 0.0) * shape.columns
+    threads = context.profile.width.threads or _THREADS
+    return each_s * max(1.0, shape.rows / (context.cores * (threads // _BLOCK_THREADS)))
 
 
 def _vector_s(moment: Moment, context: Context) -> float:
@@ -198,6 +223,14 @@ def _dequantized_bytes(moment: Moment, library: LibraryTable | None) -> int:
     if moment.weight_dtype in ("", moment.dtype) or shape.m < library.dequantize_rows:
         return 0
     return 2 * shape.n * shape.k * DTYPE_BITS[moment.dtype] // 8
+
+
+def _wide_bytes(moment: Moment, library: LibraryTable | None) -> int:
+    """Bytes that sums of 4 bytes take beyond those of the type, written and read again."""
+    if library is None or not library.wide_sums or moment.kind != "matmul":
+        return 0
+    written = sum(tensor.bytes for tensor in moment.writes)
+    return 2 * (_SUM_BYTES * 8 // DTYPE_BITS[moment.dtype] - 1) * written
 
 
 def _cached_s(traffic: Traffic, context: Context) -> float:

@@ -28,6 +28,7 @@ class Rows:
     `vector_s`, `special_s`: its operations at full width on all cores. `read_s`: time to read the
     rows once at the datasheet bandwidth of where they are found, and so often they are read again,
     `rereads`, if `row_bytes` of `rows_per_core` rows do not fit a core's `core_cache_bytes`.
+    `blocks_s`: time that blocks of threads take, one for each row, whatever else they wait for.
     """
 
     vector_s: float
@@ -39,6 +40,7 @@ class Rows:
     row_bytes: float
     rows_per_core: float
     core_cache_bytes: float
+    blocks_s: float = 0.0
 
 
 def missed(work: Rows, kernel: KernelClass) -> float:
@@ -53,5 +55,5 @@ def row_times(work: Rows, kernel: KernelClass) -> Times:
     arithmetic = work.vector_s / kernel.vector + work.special_s / kernel.special
     again = work.read_s * work.rereads * missed(work, kernel) / kernel.bandwidth
     memory = work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache + again
-    memory = filled(memory, kernel.ramp_s)
+    memory = larger(filled(memory, kernel.ramp_s), work.blocks_s)
     return Times(smooth_maximum(arithmetic, memory, kernel.overlap_exponent), arithmetic)

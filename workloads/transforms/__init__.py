@@ -1,6 +1,7 @@
 """Program to program: what a runtime fuses, how work is cut up and spread over devices."""
 
 from workloads.transforms.caches import copy_caches
+from workloads.transforms.constants import fold_constants
 from workloads.transforms.fusion import Fusion, fuse
 from workloads.transforms.heads import split_heads
 from workloads.transforms.loading import load_weights
@@ -17,6 +18,7 @@ __all__ = [
     "batch_of_part",
     "copy_caches",
     "drop_layers",
+    "fold_constants",
     "fuse",
     "load_weights",
     "prune",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +39,9 @@ class Fusion:
     its gating with the matrix product before it. `residual_norm`: a residual sum with the norm
     that follows it, also across the border of two layers. Where activations are quantized, the
     last two do that too for what they write. `cache`: the rotations of queries and keys and the
-    appends to the cache, as one. The default is as compiled.
+    appends to the cache, as one. `copies`: rows that are moved (shifted, cut into windows, joined
+    again), once for each run of copies, by the norm before them where there is one. The default is
+    as compiled.
     """
 
     qkv: bool = False
@@ -47,6 +50,7 @@ class Fusion:
     epilogue: bool = False
     residual_norm: bool = False
     cache: bool = False
+    copies: bool = False
 
 
 @on_steps
@@ -77,6 +81,7 @@ def _fuse_segment(segment: Segment, fusion: Fusion, keep: frozenset[str]) -> Seg
         (fusion.residual_norm, partial(_quantizations, kinds=("layer_norm", "rms_norm"))),
         (fusion.epilogue, partial(_quantizations, kinds=("matmul",))),
         (fusion.cache, _cache_updates),
+        (fusion.copies, _copies),
         (fusion.attention == "fused", _cores),
     ]
     for wanted, find in rules:
@@ -178,6 +183,20 @@ def _quantizations(segment: Segment, kinds: tuple[str, ...]) -> list[Merge]:
         has_epilogue = any(kind != "matmul" for kind in before.fused)
         if before.kind in kinds and (before.kind != "matmul" or has_epilogue):
             root[position] = producers[position][0]
+    return _clusters(segment, root, primary=min)
+
+
+def _copies(segment: Segment) -> list[Merge]:
+    """Each copy joins the copy or norm that writes its rows, unless others read those too."""
+    root = list(range(len(segment.moments)))
+    producers = segment.producers
+    readers = Counter(producer for producer, _ in segment.edges)
+    for position, moment in enumerate(segment.moments):
+        if moment.kind == "copy" and len(producers[position]) == 1:
+            (before,) = producers[position]
+            kind = segment.moments[before].kind
+            if kind in ("copy", "layer_norm", "rms_norm") and readers[before] == 1:
+                root[position] = root[before]
     return _clusters(segment, root, primary=min)
 
 
