@@ -199,7 +199,8 @@ class KernelClass(Sourced):
     in batched products, for which libraries have fewer tile shapes. `unit`: what a work
     unit of attention (a tile of queries, or the keys of one sequence and head) costs its core
     besides arithmetic and memory, `group` more where query heads share keys. `serial`: part of the
-    exponentials of fused attention that its products do not hide. `held`: part of a core's cache
+    exponentials of fused attention that its products do not hide. `alone`: how many times longer a
+    tile of queries takes by itself than where others on its core fill its waits. `held`: part of a core's cache
     that keeps rows for their second reading.
     """
 
@@ -223,6 +224,7 @@ class KernelClass(Sourced):
     batched: Annotated[float, Field(ge=0, le=2)] = 0.0
     group_s: Seconds = Field(default=0.0, alias="group")
     serial: Annotated[float, Field(ge=0, le=1)] = 0.0
+    alone: Annotated[float, Field(ge=1, le=10)] = 1.0
     held: Share = 1.0
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
 
+_ONE_FRAMEWORK = re.compile(r"(?:^|; )frameworks=([a-z]+)(?:;|$)")
 _THREADS = re.compile(r"(?:^|; )(?:threads|cores)=([1-9][0-9]{0,3})(?:;|$)")
 _ONE_THREAD = "one CPU thread"
 _ONE_SOCKET = "two sockets, a request uses one"
@@ -53,10 +54,22 @@ def library_of(case: Case) -> str:
 
     Sources differ in libraries, their versions and their ways of measuring; they do not all say
     which, so a calibration holds for its source. AIConfigurator's is the median of TensorRT-LLM,
-    vLLM and SGLang.
+    vLLM and SGLang; where only one of them was timed, attention is that one's.
     """
+    alone = _ONE_FRAMEWORK.search(case.conditions)
+    if alone and case.what == "attention" and case.source.startswith(_ROTATES_WEIGHTS):
+        return alone[1]
     words = case.source.lower().split()
     return words[0].split("@")[0].split("/")[-1] if words else "unknown"
+
+
+def prepares_attention(case: Case) -> bool:
+    """Whether a small kernel precedes attention, which plans its blocks for lengths and pages.
+
+    In AIConfigurator's calls on many new tokens of decoders; those of encoders, which have no paged
+    cache, take the time of one kernel less in the same frameworks.
+    """
+    return case.source.startswith(_ROTATES_WEIGHTS) and case.sizes["causal"] == 1
 
 
 def appends_to_cache(case: Case) -> bool:

@@ -64,10 +64,13 @@ FREE: Mapping[KernelName, Mapping[str, Free]] = {
         "unit_s": _time(0.7, 5e-5),
         "wave": _share(0.7),
         "serial": _share(0.7),
+        "alone": Free(0.2, 1.0, 3.0),
+        "reduction_s": _time(0.7),
         "write": _share(1.0, 10.0),
     },
     "decode_attention": {
         "latency_s": _time(0.3),
+        "arithmetic": _share(0.4),
         "bandwidth": _share(0.12),
         "cache": _share(0.5, 3.0),
         "overlap_exponent": Free(0.4, 1.0, 8.0),

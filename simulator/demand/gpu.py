@@ -134,6 +134,7 @@ def _attention(
         token_s=token_bytes / context.profile.memory["dram"].bandwidth_bytes_per_s
         if shape.causal
         else 0.0,
+        packed=shape.packed,
         prefill=shape.q_len > 1,
     )
 
