@@ -67,6 +67,7 @@ class Expected(Sourced):
     serial: Annotated[float, Field(ge=0, le=1)] = 0.0
     exposed: Annotated[float, Field(ge=0, le=1)] = 1.0
     alone: Annotated[float, Field(ge=1, le=10)] = 1.0
+    single: Annotated[float, Field(ge=0, le=1)] = 1.0
     held: Share = 1.0
 
     def on(self, profile: Profile, name: KernelName, operand_bytes: float) -> KernelClass:
@@ -96,7 +97,7 @@ class Expected(Sourced):
 
 _SHARES = (
     "bandwidth", "cache", "overlap_exponent", "vector", "special", "operands", "wave", "write",
-    "tile", "batched", "alone", "held",
+    "tile", "batched", "alone", "single", "held",
 )  # fmt: skip
 
 

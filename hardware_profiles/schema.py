@@ -198,7 +198,8 @@ class KernelClass(Sourced):
     `tile`: how much less efficient small tiles are, as (area / 128^2)^-tile, and `batched` more so
     in batched products, for which libraries have fewer tile shapes. `unit`: what a work
     unit of attention (a tile of queries, or the keys of one sequence and head) costs its core
-    besides arithmetic and memory, `group` more where query heads share keys. `serial`: part of the
+    besides arithmetic and memory, `group` more for each doubling of the query heads that share its
+    keys; a head that goes by itself past shared keys costs `single` of a unit. `serial`: part of the
     exponentials of fused attention that its products do not hide. `alone`: how many times longer a
     tile of queries takes by itself than where others on its core fill its waits. `held`: part of a core's cache
     that keeps rows for their second reading.
@@ -225,6 +226,7 @@ class KernelClass(Sourced):
     group_s: Seconds = Field(default=0.0, alias="group")
     serial: Annotated[float, Field(ge=0, le=1)] = 0.0
     alone: Annotated[float, Field(ge=1, le=10)] = 1.0
+    single: Annotated[float, Field(ge=0, le=1)] = 1.0
     held: Share = 1.0
 
 

@@ -76,6 +76,7 @@ FREE: Mapping[KernelName, Mapping[str, Free]] = {
         "overlap_exponent": Free(0.4, 1.0, 8.0),
         "unit_s": _time(0.6, 5e-5),
         "group_s": _time(0.7, 5e-5),
+        "single": _share(0.4),
         "wave": _share(0.7),
         "operands": _share(0.7, 5.0),
         "reduction_s": _time(0.7),

@@ -63,6 +63,15 @@ def decayed(value: float) -> float:
     return np.exp(-value)  # type: ignore[no-any-return]
 
 
+def doublings(value: float) -> float:
+    """The logarithm to base 2."""
+    if _plain(value):
+        return math.log2(value)
+    import numpy as np
+
+    return np.log2(value)  # type: ignore[no-any-return]
+
+
 def filled(seconds: float, ramp_s: float) -> float:
     """Time of a flow with what is lost until enough bytes are in flight: up to `ramp_s` more."""
     if _plain(ramp_s) and not ramp_s:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simulator.demand.broadcast import (
+    doublings,
     filled,
     in_waves,
     larger,
@@ -111,14 +112,15 @@ def decode_times(work: Attention, kernel: KernelClass) -> Times:
     """One query a sequence: a block reads some of the keys and values of one key-value head.
 
     It takes all query heads that share them, in whole tiles of the matrix unit, or a head by itself
-    (see `packed`); the longer of its arithmetic and its way from L2 counts. Keys are divided among
-    blocks where that is faster, at the cost of a reduction. `unit`: start of a block; `group`: what
-    it costs besides where several query heads share keys and values.
+    (see `packed`), whose start is shorter; the longer of its arithmetic and its way from L2 counts.
+    Keys are divided among blocks where that is faster, at the cost of a reduction. `unit`: start of
+    a block; `group`: what it costs besides for each doubling of the heads that share keys.
     """
     memory = filled(work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s)
     shared = work.heads / work.kv_heads
-    apart = (work.packed > 0) & (shared > work.packed)
-    start = kernel.unit_s + where(apart | (shared <= 1), 0.0, 1.0) * kernel.group_s
+    apart = (work.packed > 0) & ((shared > work.packed) | (shared <= 1))
+    start = kernel.unit_s * where(apart, kernel.single, 1.0)
+    start += where(apart, 0.0, doublings(shared)) * kernel.group_s
     groups = work.batch * where(apart, work.heads, work.kv_heads)
     rows = whole(where(apart, 1.0, shared) / _DECODE_ROWS) * _DECODE_ROWS
     key_s = larger(
