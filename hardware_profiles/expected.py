@@ -66,7 +66,6 @@ class Expected(Sourced):
     batched: Annotated[float, Field(ge=0, le=2)] = 0.0
     serial: Annotated[float, Field(ge=0, le=1)] = 0.0
     exposed: Annotated[float, Field(ge=0, le=1)] = 1.0
-    alone: Annotated[float, Field(ge=1, le=10)] = 1.0
     single: Annotated[float, Field(ge=0, le=1)] = 1.0
     held: Share = 1.0
 
@@ -97,7 +96,7 @@ class Expected(Sourced):
 
 _SHARES = (
     "bandwidth", "cache", "overlap_exponent", "vector", "special", "operands", "wave", "write",
-    "tile", "batched", "alone", "single", "held",
+    "tile", "batched", "single", "held",
 )  # fmt: skip
 
 

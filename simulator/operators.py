@@ -37,6 +37,8 @@ from workloads.op_counts import (
 if TYPE_CHECKING:
     from simulator.cases import Case
 
+_DIVIDES = "FlashInfer"
+"""The library that divides earlier keys among blocks when there are many queries."""
 _ADDS_RESIDUAL = "adds the residual as well"
 _PACKED_HEADS = 32
 """Query heads that TensorRT-LLM's decode kernels take together with their keys and values; where
@@ -77,7 +79,7 @@ def _attention(case: Case, dtype: Dtype) -> tuple[Moment, ...]:
     shape = AttentionShape(
         sizes["batch"], heads, kv_heads, sizes["head_dim"],
         sizes["q_len"], sizes["kv_len"], bool(sizes["causal"]),
-        packed=_PACKED_HEADS if own else 0,
+        packed=_PACKED_HEADS if own else 0, divided=_DIVIDES in case.conditions,
     )  # fmt: skip
     call = attention(case.what, shape, dtype, role="kv_cache")
     if shape.q_len == 1 or not shape.causal or not (own or prepares_attention(case)):

@@ -64,7 +64,7 @@ FREE: Mapping[KernelName, Mapping[str, Free]] = {
         "unit_s": _time(0.7, 5e-5),
         "wave": _share(0.7),
         "serial": _share(0.7),
-        "alone": Free(0.2, 1.0, 3.0),
+        "depth_s": _time(0.7, 1e-7),
         "reduction_s": _time(0.7),
         "write": _share(1.0, 10.0),
     },

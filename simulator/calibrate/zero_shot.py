@@ -70,7 +70,7 @@ EXPECTED: Mapping[KernelName, Mapping[str, tuple[float, Free]]] = {
         "wave": (0.5, _SHARE),
         "serial": (1.0, _SHARE),
         "exposed": (0.35, _SHARE),
-        "alone": (1.4, Free(0.3, 1.0, 3.0)),
+        "depth": (5.0, Free(0.4, 1e-3, 300)),
         "reduction": (1.0, _TIME),
         "write": (1.2, Free(0.8, 0.01, 10.0)),
     },

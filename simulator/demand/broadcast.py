@@ -22,6 +22,15 @@ def whole(value: float) -> float:
     return np.ceil(value)  # type: ignore[no-any-return]
 
 
+def part(value: float) -> float:
+    """The whole number before."""
+    if _plain(value):
+        return math.floor(value)
+    import numpy as np
+
+    return np.floor(value)  # type: ignore[no-any-return]
+
+
 def larger(a: float, b: float) -> float:
     if _plain(a, b):
         return a if a > b else b

@@ -11,6 +11,7 @@ from simulator.demand.broadcast import (
     in_waves,
     larger,
     never,
+    part,
     smaller,
     where,
     whole,
@@ -26,9 +27,10 @@ QUERY_TILES = (64, 128)
 _KEY_TILE = 64
 _LEAST_KEYS = 64
 """Keys that one block of split-KV attention takes at least."""
-PREFILL_SPLITS = (1, 2, 4, 8)
 _LEAST_PREFILL_KEYS = 128
-"""The same for many queries whose earlier keys are divided (FlashInfer)."""
+"""The same for many queries."""
+_BLOCKS_A_CORE = 2
+"""Blocks that FlashInfer divides earlier keys among: so many fit a core side by side."""
 _DECODE_ROWS = 16
 """Rows of the smallest tile of a matrix unit: query heads that share keys are padded to it."""
 _SUM_BYTES = 4
@@ -42,7 +44,7 @@ class Attention:
     of them). `core_rate`, `core_exponentials`: multiply-accumulates and exponentials a second of
     one core at full width; `core_bytes`, `dram_s` and `cached_s` as in Product. `token_s`: time to
     move queries, keys and values of the new tokens of a decoder through DRAM once.
-    `packed` as in AttentionShape. `prefill`: more than one query.
+    `packed`, `divided` as in AttentionShape. `prefill`: more than one query.
     """
 
     batch: float
@@ -63,6 +65,7 @@ class Attention:
     cached_s: float
     token_s: float
     packed: float
+    divided: bool
     prefill: bool
 
 
@@ -71,9 +74,9 @@ def prefill_times(work: Attention, kernel: KernelClass) -> Times:
 
     Of products and exponentials the longer counts, and `serial` of the shorter, which does not
     overlap. The last tiles of causal attention see the most keys: no run is shorter than one such
-    block, which takes `alone` times as long while no other on its core fills its waits. Keys that
-    come before the first query are divided among blocks where that is faster; the parts are
-    written, read again and summed.
+    block, which waits for its operands, `depth` a key, while no other on its core fills in. Keys
+    that come before the first query are `divided` while all blocks fit the cores side by side; the
+    parts are written, read again and summed.
     """
     memory = filled(work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s)
     sums = 2 * _SUM_BYTES * work.batch * work.heads * work.queries * work.head_dim
@@ -88,22 +91,19 @@ def prefill_times(work: Attention, kernel: KernelClass) -> Times:
         products = 2 * rows * work.head_dim / (work.core_rate * kernel.arithmetic)
         softmax = rows / (work.core_exponentials * kernel.special)
         key_s = larger(products, softmax) + kernel.serial * smaller(products, softmax)
-        for split in PREFILL_SPLITS:
-            possible = work.earlier >= split * _LEAST_PREFILL_KEYS
-            if split > 1 and never(possible):
-                continue
-            blocks = work.batch * work.heads * tiles * split
-            share = blocks / work.cores
-            rounds = where(share < 1, share, in_waves(blocks, work.cores, kernel.wave))
-            blocks_s = larger(
-                (seen / split * key_s + kernel.unit_s) * rounds,
-                most / split * key_s * kernel.alone + kernel.unit_s,
-            )
-            body = smooth_maximum(blocks_s, memory, kernel.overlap_exponent)
-            if split > 1:
-                body = where(possible, body + kernel.reduction_s + split * sums_s, 1e9)
-            found = Times(body, blocks_s)
-            best = found if best is None else _faster(best, found)
+        blocks = work.batch * work.heads * tiles
+        split = where(work.divided, larger(1.0, part(_BLOCKS_A_CORE * work.cores / blocks)), 1.0)
+        split = smaller(split, larger(1.0, part(work.earlier / _LEAST_PREFILL_KEYS)))
+        share = blocks * split / work.cores
+        rounds = where(share < 1, share, in_waves(blocks * split, work.cores, kernel.wave))
+        blocks_s = larger(
+            (seen / split * key_s + kernel.unit_s) * rounds,
+            most / split * (key_s + kernel.depth_s) + kernel.unit_s,
+        )
+        body = smooth_maximum(blocks_s, memory, kernel.overlap_exponent)
+        body += where(split > 1, kernel.reduction_s + split * sums_s, 0.0)
+        found = Times(body, blocks_s)
+        best = found if best is None else _faster(best, found)
     assert best is not None  # noqa: S101 - there are tiles
     return Times(best.body_s + kernel.write * work.token_s / kernel.bandwidth, best.arithmetic_s)
 

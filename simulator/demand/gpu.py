@@ -135,6 +135,7 @@ def _attention(
         if shape.causal
         else 0.0,
         packed=shape.packed,
+        divided=shape.divided,
         prefill=shape.q_len > 1,
     )
 
