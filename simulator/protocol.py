@@ -31,13 +31,17 @@ _RUNS_WHOLE_MODELS = "llmservingsim"
 
 _BACK_TO_BACK = "apex_plus"
 """The source that calls an operator many times in a row and divides by their number."""
+_ATTENTION_BACK_TO_BACK = "infersim"
+"""The source that does so with attention: a Python timer around a loop."""
 _CALLS = 17
 """So many calls stand for many: the first, which fills the pipeline, is not counted."""
 
 
 def calls_in_a_row(case: Case) -> int:
     """How many calls to simulate for a case: 1, or some where the source called back to back."""
-    return _CALLS if case.source.startswith(_BACK_TO_BACK) else 1
+    name = library_of(case)
+    several = name == _BACK_TO_BACK or (name == _ATTENTION_BACK_TO_BACK and case.what == "attention")
+    return _CALLS if several else 1
 
 
 def warm_roles(case: Case) -> dict[str, int]:
