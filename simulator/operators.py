@@ -72,7 +72,7 @@ def _operator(case: Case) -> tuple[Moment, ...]:
 
 
 def _attention(case: Case, dtype: Dtype) -> tuple[Moment, ...]:
-    """The call; before it what TensorRT-LLM does in a kernel of its own: rotate and append."""
+    """The call; before it the kernel that plans it or, in TensorRT-LLM, rotates and appends."""
     sizes = case.sizes
     heads, kv_heads = sizes["heads"], sizes["kv_heads"]
     own = appends_to_cache(case)

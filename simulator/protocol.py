@@ -40,7 +40,9 @@ _CALLS = 17
 def calls_in_a_row(case: Case) -> int:
     """How many calls to simulate for a case: 1, or some where the source called back to back."""
     name = library_of(case)
-    several = name == _BACK_TO_BACK or (name == _ATTENTION_BACK_TO_BACK and case.what == "attention")
+    several = name == _BACK_TO_BACK or (
+        name == _ATTENTION_BACK_TO_BACK and case.what == "attention"
+    )
     return _CALLS if several else 1
 
 

@@ -25,8 +25,8 @@ class AttentionShape:
     With `causal`, query i sees the keys up to kv_len - q_len + i; `window`, where set, limits it to
     the last `window` of these. A value has `value_dim` elements (0: head_dim, as a key has).
     `packed`: at most so many query heads go past the keys that they share together; where more
-    share them, each goes by itself (0: all together). `divided`: so may be the keys that come before
-    many queries.
+    share them, each goes by itself (0: all together). `divided`: keys that come
+    before many queries are divided among blocks, as FlashInfer does.
     """
 
     batch: int
