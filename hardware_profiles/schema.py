@@ -201,8 +201,8 @@ class KernelClass(Sourced):
     unit of attention (a tile of queries, or the keys of one sequence and head) costs its core
     besides arithmetic and memory, `group` more for each doubling of the query heads that share its
     keys; a head that goes by itself past shared keys costs `single` of a unit. `serial`: part of
-    the exponentials of fused attention that its products do not hide. `held`: part of a core's cache
-    that keeps rows for their second reading.
+    the exponentials of fused attention that its products do not hide. `held`: part of a core's
+    cache that keeps rows for their second reading.
     """
 
     latency_s: Seconds = Field(alias="latency")
