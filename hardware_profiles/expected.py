@@ -39,6 +39,7 @@ class Die(Sourced):
 
     die: str = ""
     flight_bytes: Bytes = Field(alias="flight")
+    asynchronous: bool = False
 
 
 class Expected(Sourced):
@@ -48,6 +49,7 @@ class Expected(Sourced):
     the kernel. `depth`: by it the latency of L2 is divided among the elements under way. The power
     limit holds the clock down by (base clock / boost clock)^`throttle`: a matrix unit at once, so
     that it reaches `arithmetic` times that, and then, as any long product, `sustained` times that.
+    `exposed`: part of `serial` that remains where products run asynchronously.
     """
 
     latency: Ratio
@@ -71,6 +73,8 @@ class Expected(Sourced):
     tile: Annotated[float, Field(ge=0, le=2)] = 0.0
     batched: Annotated[float, Field(ge=0, le=2)] = 0.0
     serial: Annotated[float, Field(ge=0, le=1)] = 0.0
+    exposed: Annotated[float, Field(ge=0, le=1)] = 1.0
+    single: Annotated[float, Field(ge=0, le=1)] = 1.0
     held: Share = 1.0
 
     def on(self, profile: Profile, name: KernelName, operand_bytes: float) -> KernelClass:
@@ -78,7 +82,7 @@ class Expected(Sourced):
         dram_s = profile.memory["dram"].latency_s or _DRAM_S
         outer = list(profile.memory.values())[-2:][0]
         l2_s = outer.latency_s or _L2_S
-        flight = die_of(profile).flight_bytes
+        die = die_of(profile)
         burst = profile.clock.burst_hz
         loaded = (profile.clock.base_hz or _BASE_SHARE * burst) / burst
         share = loaded**self.throttle
@@ -92,14 +96,15 @@ class Expected(Sourced):
             group_s=self.group * dram_s,
             start_s=self.start * dram_s,
             reduction_s=self.reduction * self.latency * dram_s,
-            depth_s=self.depth * l2_s * operand_bytes / flight,
+            depth_s=self.depth * l2_s * operand_bytes / die.flight_bytes,
+            serial=self.serial * (self.exposed if die.asynchronous else 1.0),
             source=f"expected of a machine like this, not measured on it: {self.source}",
         )
 
 
 _SHARES = (
     "bandwidth", "cache", "overlap_exponent", "vector", "special", "operands", "wave", "write",
-    "tile", "batched", "serial", "held",
+    "tile", "batched", "single", "held",
 )  # fmt: skip
 
 

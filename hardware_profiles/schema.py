@@ -193,15 +193,17 @@ class KernelClass(Sourced):
     `sustained`: clock under the power limit, as a share of the clock of short products. `operands`:
     what a core draws from L2 for the operands of its tile, relative to its share of L2's bandwidth.
     `wave`: how much of the last, partly filled wave of work units costs as a whole one. `start`:
-    of a tile of 128 x 128 after the first wave. `depth`: serial time a step of K; `reduction`: what
+    of a tile of 128 x 128 after the first wave. `depth`: serial time a step of
+    K, or what a tile of queries waits a key where it is alone on its core; `reduction`: what
     dividing K, or keys, among cores costs besides its traffic. `write`: part of the time to write
     the output (attention: to move the new tokens' queries, keys and values) that is not overlapped.
     `tile`: how much less efficient small tiles are, as (area / 128^2)^-tile, and `batched` more so
     in batched products, for which libraries have fewer tile shapes. `unit`: what a work
     unit of attention (a tile of queries, or the keys of one sequence and head) costs its core
-    besides arithmetic and memory, `group` more where query heads share keys. `serial`: part of the
-    exponentials of fused attention that its products do not hide. `held`: part of a core's cache
-    that keeps rows for their second reading.
+    besides arithmetic and memory, `group` more for each doubling of the query heads that share its
+    keys; a head that goes by itself past shared keys costs `single` of a unit. `serial`: part of
+    the exponentials of fused attention that its products do not hide. `held`: part of a core's
+    cache that keeps rows for their second reading.
     """
 
     latency_s: Seconds = Field(alias="latency")
@@ -224,6 +226,7 @@ class KernelClass(Sourced):
     batched: Annotated[float, Field(ge=0, le=2)] = 0.0
     group_s: Seconds = Field(default=0.0, alias="group")
     serial: Annotated[float, Field(ge=0, le=1)] = 0.0
+    single: Annotated[float, Field(ge=0, le=1)] = 1.0
     held: Share = 1.0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from simulator.protocol import ACCELERATE, appends_to_cache, calls_in_a_row
+from simulator.protocol import ACCELERATE, appends_to_cache, calls_in_a_row, prepares_attention
 from workloads.moment import (
     WEIGHT_FORMAT_BYTES,
     AttentionShape,
@@ -37,6 +37,8 @@ from workloads.op_counts import (
 if TYPE_CHECKING:
     from simulator.cases import Case
 
+_DIVIDES = "FlashInfer"
+"""The library that divides earlier keys among blocks when there are many queries."""
 _ADDS_RESIDUAL = "adds the residual as well"
 _PACKED_HEADS = 32
 """Query heads that TensorRT-LLM's decode kernels take together with their keys and values; where
@@ -70,19 +72,21 @@ def _operator(case: Case) -> tuple[Moment, ...]:
 
 
 def _attention(case: Case, dtype: Dtype) -> tuple[Moment, ...]:
-    """The call; before it what TensorRT-LLM does in a kernel of its own: rotate and append."""
+    """The call; before it the kernel that plans it or, in TensorRT-LLM, rotates and appends."""
     sizes = case.sizes
     heads, kv_heads = sizes["heads"], sizes["kv_heads"]
     own = appends_to_cache(case)
-    if own and sizes["q_len"] == 1 and heads > _PACKED_HEADS * kv_heads:
-        kv_heads = heads
     shape = AttentionShape(
         sizes["batch"], heads, kv_heads, sizes["head_dim"],
         sizes["q_len"], sizes["kv_len"], bool(sizes["causal"]),
+        packed=_PACKED_HEADS if own else 0, divided=_DIVIDES in case.conditions,
     )  # fmt: skip
     call = attention(case.what, shape, dtype, role="kv_cache")
-    if not own or not shape.causal or shape.q_len == 1:
+    if shape.q_len == 1 or not shape.causal or not (own or prepares_attention(case)):
         return (call,)
+    if not own:
+        plan = copy("plan", "attention", elements=shape.batch, dtype=dtype, target="blocks")
+        return (plan, call)
     elements = shape.batch * shape.q_len * (heads + 2 * kv_heads) * shape.head_dim
     append = copy("append", "attention", elements=elements, dtype=dtype, target="query")
     return (append, call)

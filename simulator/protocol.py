@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
 
+_ONE_FRAMEWORK = re.compile(r"(?:^|; )frameworks=([a-z]+)(?:;|$)")
 _THREADS = re.compile(r"(?:^|; )(?:threads|cores)=([1-9][0-9]{0,3})(?:;|$)")
 _ONE_THREAD = "one CPU thread"
 _ONE_SOCKET = "two sockets, a request uses one"
@@ -32,13 +33,19 @@ _RUNS_WHOLE_MODELS = "llmservingsim"
 
 _BACK_TO_BACK = "apex_plus"
 """The source that calls an operator many times in a row and divides by their number."""
+_ATTENTION_BACK_TO_BACK = "infersim"
+"""The source that does so with attention: a Python timer around a loop."""
 _CALLS = 17
 """So many calls stand for many: the first, which fills the pipeline, is not counted."""
 
 
 def calls_in_a_row(case: Case) -> int:
     """How many calls to simulate for a case: 1, or some where the source called back to back."""
-    return _CALLS if case.source.startswith(_BACK_TO_BACK) else 1
+    name = library_of(case)
+    several = name == _BACK_TO_BACK or (
+        name == _ATTENTION_BACK_TO_BACK and case.what == "attention"
+    )
+    return _CALLS if several else 1
 
 
 def warm_roles(case: Case) -> dict[str, int]:
@@ -55,10 +62,22 @@ def library_of(case: Case) -> str:
 
     Sources differ in libraries, their versions and their ways of measuring; they do not all say
     which, so a calibration holds for its source. AIConfigurator's is the median of TensorRT-LLM,
-    vLLM and SGLang.
+    vLLM and SGLang; where only one of them was timed, attention is that one's.
     """
+    alone = _ONE_FRAMEWORK.search(case.conditions)
+    if alone and case.what == "attention" and case.source.startswith(_ROTATES_WEIGHTS):
+        return alone[1]
     words = case.source.lower().split()
     return words[0].split("@")[0].split("/")[-1] if words else "unknown"
+
+
+def prepares_attention(case: Case) -> bool:
+    """Whether a small kernel precedes attention, which plans its blocks for lengths and pages.
+
+    In AIConfigurator's calls on many new tokens of decoders; those of encoders, which have no paged
+    cache, take the time of one kernel less in the same frameworks.
+    """
+    return case.source.startswith(_ROTATES_WEIGHTS) and case.sizes["causal"] == 1
 
 
 def appends_to_cache(case: Case) -> bool:

@@ -41,6 +41,16 @@ def test_a_machine_is_expected_without_its_own_die() -> None:
         assert "none of GA100" in kernel.source
 
 
+def test_asynchronous_products_hide_exponentials() -> None:
+    made_up = Expected(
+        latency=5, arithmetic=0.8, bandwidth=0.9, serial=0.8, exposed=0.25,
+        source="made up for a test",
+    )  # fmt: skip
+    assert made_up.on(A100, "attention", 2).serial == 0.8
+    hopper = load_profile("nvidia-h100-sxm5-80gb")
+    assert made_up.on(hopper, "attention", 2).serial == pytest.approx(0.8 * 0.25)
+
+
 def test_form_factors_of_a_die_are_one_machine() -> None:
     assert {dies()[k].die for k in ("nvidia-ad10x", "nvidia-ad10x-geforce")} == {"AD102"}
     for name in ("nvidia-h20-sxm-96gb", "nvidia-h100-sxm5-80gb"):

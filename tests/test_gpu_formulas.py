@@ -32,7 +32,7 @@ PRODUCT = Product(
 ATTENTION = Attention(
     batch=1, heads=4, kv_heads=2, head_dim=64, queries=128, keys=128, causal=False, earlier=0,
     span=0, kv_bytes=2, cores=4, core_rate=1e12, core_exponentials=1e18, core_bytes=1e12,
-    dram_s=0.0, cached_s=0.0, token_s=0.0, prefill=True,
+    dram_s=0.0, cached_s=0.0, token_s=0.0, packed=0, divided=False, prefill=True,
 )  # fmt: skip
 ROWS = Rows(
     vector_s=1e-6, special_s=1e-6, dram_s=4e-6, cached_s=0.0, read_s=2e-6, rereads=2.0,
@@ -145,7 +145,7 @@ def test_rows_may_take_a_block_each() -> None:
 
 def test_decode_divides_keys_and_pays_for_starts() -> None:
     # 2 heads of keys and values of 128 x 64 x 2 x 2 bytes, at 1e12 bytes a second and core
-    work = replace(ATTENTION, queries=1)
+    work = replace(ATTENTION, queries=1, core_rate=1e18)
     read = 2 * 128 * 64 * 2 / 1e12
     one = decode_times(work, kernel(operands=1.0, reduction="1 s")).body_s
     assert one == pytest.approx(read)
@@ -153,6 +153,45 @@ def test_decode_divides_keys_and_pays_for_starts() -> None:
     assert two == pytest.approx(read / 2 + 1e-9)
     shared = decode_times(work, kernel(operands=1.0, reduction="1 s", unit="3 us", group="1 us"))
     assert shared.body_s == pytest.approx(read + 4e-6)
+
+
+def test_a_block_alone_waits_for_its_operands() -> None:
+    # 4 blocks of 64 queries past 128 keys on as many cores: 1 ns a key more
+    work = replace(ATTENTION, queries=64)
+    alone = prefill_times(work, kernel(depth="1 ns")).body_s
+    assert alone == pytest.approx(128 * (2 * 64 * 64e-12 + 1e-9))
+    # eight blocks a core fill each other's waits
+    full = prefill_times(replace(work, batch=8), kernel(depth="1 ns")).body_s
+    assert full == pytest.approx(8 * 128 * 2 * 64 * 64e-12)
+
+
+def test_earlier_keys_are_divided_among_the_blocks_that_fit() -> None:
+    # 4 blocks on 16 cores, two side by side: 8 parts of 136 keys each; the parts are summed
+    work = replace(ATTENTION, queries=64, cores=16, keys=1088, earlier=1024, divided=True)
+    whole_keys = 1088 * 2 * 64 * 64e-12
+    sums = 8 * 2 * 4 * 4 * 64 * 64 / (1e12 * 16)
+    parts = prefill_times(work, kernel(wave=1.0, reduction="1 us")).body_s
+    assert parts == pytest.approx(2 * whole_keys / 8 + sums + 1e-6)
+    whole = prefill_times(replace(work, divided=False), kernel(wave=1.0)).body_s
+    assert whole == pytest.approx(whole_keys)
+
+
+def test_heads_that_share_keys_go_past_them_together_or_each_by_itself() -> None:
+    # 64 heads share one head of keys on one core: one reading, or 64
+    work = replace(ATTENTION, queries=1, heads=64, kv_heads=1, cores=1, core_rate=1e18)
+    read = 2 * 128 * 64 * 2 / 1e12
+    times = kernel(operands=1.0, reduction="1 s", unit="3 us", group="1 us", single=0.5)
+    assert decode_times(work, times).body_s == pytest.approx(read + 9e-6)  # 3 + log2(64)
+    apart = decode_times(replace(work, packed=32), times).body_s
+    assert apart == pytest.approx(64 * (read + 1.5e-6))
+    assert decode_times(replace(work, packed=64), times).body_s == pytest.approx(read + 9e-6)
+
+
+def test_decode_takes_the_longer_of_arithmetic_and_reading() -> None:
+    # 20 heads are padded to 32 rows: 128 keys x 2 x 32 x 64 MACs
+    work = replace(ATTENTION, queries=1, heads=20, kv_heads=1, cores=1, core_bytes=1e18)
+    found = decode_times(work, kernel(reduction="1 s")).body_s
+    assert found == pytest.approx(128 * 2 * 32 * 64e-12)
 
 
 def test_rows_that_do_not_fit_are_read_again() -> None:
@@ -184,6 +223,26 @@ def test_arrays_give_what_numbers_give(shapes: list[tuple[int, int, int, int]]) 
     for matrix in (True, False):
         together = product_times(Product(**columns), params, matrix=matrix).body_s
         alone = [product_times(w, params, matrix=matrix).body_s for w in works]
+        np.testing.assert_allclose(together, alone, rtol=1e-12)
+
+
+@given(st.lists(st.tuples(SIZES, SIZES, st.integers(1, 64)), min_size=1, max_size=5))
+def test_attention_of_arrays_is_that_of_numbers(shapes: list[tuple[int, int, int]]) -> None:
+    params = kernel(
+        operands=1.0, overlap_exponent=2.0, wave=0.4, unit="2 us", group="1 us", single=0.5,
+        depth="2 ns", reduction="2 us", write=0.4, serial=0.5, ramp="1 us",
+    )  # fmt: skip
+    base = replace(ATTENTION, causal=True, divided=True, packed=8, cores=100, core_bytes=1e11)
+    works = [
+        replace(base, queries=q, keys=q + e, earlier=e, heads=4 * h, kv_heads=4)
+        for q, e, h in shapes
+    ]
+    columns: dict[str, Any] = {
+        f.name: np.array([getattr(w, f.name) for w in works]) for f in fields(Attention)
+    }
+    for times in (prefill_times, decode_times):
+        together = times(Attention(**columns), params).body_s
+        alone = [times(w, params).body_s for w in works]
         np.testing.assert_allclose(together, alone, rtol=1e-12)
 
 

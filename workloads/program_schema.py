@@ -43,6 +43,8 @@ class AttentionData(TableData):
     causal: bool
     window: SizeData | None = None
     value_dim: CountData = 0
+    packed: CountData = 0
+    divided: bool = False
 
 
 class RowsData(TableData):

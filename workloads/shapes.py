@@ -24,6 +24,9 @@ class AttentionShape:
 
     With `causal`, query i sees the keys up to kv_len - q_len + i; `window`, where set, limits it to
     the last `window` of these. A value has `value_dim` elements (0: head_dim, as a key has).
+    `packed`: at most so many query heads go past the keys that they share together; where more
+    share them, each goes by itself (0: all together). `divided`: keys that come
+    before many queries are divided among blocks, as FlashInfer does.
     """
 
     batch: int
@@ -35,6 +38,8 @@ class AttentionShape:
     causal: bool
     window: int | None = None
     value_dim: int = 0
+    packed: int = 0
+    divided: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,15 @@ def whole(value: float) -> float:
     return np.ceil(value)
 
 
+def part(value: float) -> float:
+    """The whole number before."""
+    if isinstance(value, _PLAIN):
+        return math.floor(value)
+    import numpy as np
+
+    return np.floor(value)
+
+
 def larger(a: float, b: float) -> float:
     if isinstance(a, _PLAIN) and isinstance(b, _PLAIN):
         return a if a > b else b
@@ -59,6 +68,15 @@ def decayed(value: float) -> float:
     import numpy as np
 
     return np.exp(-value)
+
+
+def doublings(value: float) -> float:
+    """The logarithm to base 2."""
+    if isinstance(value, _PLAIN):
+        return math.log2(value)
+    import numpy as np
+
+    return np.log2(value)
 
 
 def filled(seconds: float, ramp_s: float) -> float:

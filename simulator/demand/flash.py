@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from simulator.demand.broadcast import (
+    doublings,
     filled,
     in_waves,
     larger,
     never,
+    part,
     smaller,
     where,
     whole,
@@ -25,6 +27,13 @@ QUERY_TILES = (64, 128)
 _KEY_TILE = 64
 _LEAST_KEYS = 64
 """Keys that one block of split-KV attention takes at least."""
+_LEAST_PREFILL_KEYS = 128
+"""The same for many queries."""
+_BLOCKS_A_CORE = 2
+"""Blocks that FlashInfer divides earlier keys among: so many fit a core side by side."""
+_DECODE_ROWS = 16
+"""Rows of the smallest tile of a matrix unit: query heads that share keys are padded to it."""
+_SUM_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +44,8 @@ class Attention:
     of them). `core_rate`, `core_exponentials`: multiply-accumulates and exponentials a second of
     one core at full width; `core_bytes`, `dram_s` and `cached_s` as in Product. `token_s`: time to
     move queries, keys and values of the new tokens of a decoder through DRAM once.
-    `prefill`: more than one query. `rows`: queries that a block takes (0: one of QUERY_TILES).
+    `packed`, `divided` as in AttentionShape. `prefill`: more than one query. `rows`: queries that
+    a block takes (0: one of QUERY_TILES).
     """
 
     batch: float
@@ -55,6 +65,8 @@ class Attention:
     dram_s: float
     cached_s: float
     token_s: float
+    packed: float
+    divided: bool
     prefill: bool
     rows: float = 0
 
@@ -64,9 +76,13 @@ def prefill_times(work: Attention, kernel: KernelClass) -> Times:
 
     Of products and exponentials the longer counts, and `serial` of the shorter, which does not
     overlap. The last tiles of causal attention see the most keys: no run is shorter than one such
-    block.
+    block, which waits for its operands, `depth` a key, while no other on its core fills in. Keys
+    that come before the first query are `divided` while all blocks fit the cores side by side; the
+    parts are written, read again and summed.
     """
     memory = filled(work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s)
+    sums = 2 * _SUM_BYTES * work.batch * work.heads * work.queries * work.head_dim
+    sums_s = sums / (work.core_bytes * work.cores * kernel.cache)
     best: Times | None = None
     for tile in QUERY_TILES:
         rows = where(work.rows > 0, work.rows, tile)
@@ -79,13 +95,18 @@ def prefill_times(work: Attention, kernel: KernelClass) -> Times:
         softmax = rows / (work.core_exponentials * kernel.special)
         serial = where(work.rows > 0, 1.0, kernel.serial)
         key_s = larger(products, softmax) + serial * smaller(products, softmax)
-        rounds = in_waves(work.batch * work.heads * tiles, work.cores, kernel.wave)
-        share = work.batch * work.heads * tiles / work.cores
+        blocks = work.batch * work.heads * tiles
+        split = where(work.divided, larger(1.0, part(_BLOCKS_A_CORE * work.cores / blocks)), 1.0)
+        split = smaller(split, larger(1.0, part(work.earlier / _LEAST_PREFILL_KEYS)))
+        share = blocks * split / work.cores
+        rounds = where(share < 1, share, in_waves(blocks * split, work.cores, kernel.wave))
         blocks_s = larger(
-            (seen * key_s + kernel.unit_s) * where(share < 1, share, rounds),
-            most * key_s + kernel.unit_s,
+            (seen / split * key_s + kernel.unit_s) * rounds,
+            most / split * (key_s + kernel.depth_s) + kernel.unit_s,
         )
-        found = Times(smooth_maximum(blocks_s, memory, kernel.overlap_exponent), blocks_s)
+        body = smooth_maximum(blocks_s, memory, kernel.overlap_exponent)
+        body += where(split > 1, kernel.reduction_s + split * sums_s, 0.0)
+        found = Times(body, blocks_s)
         best = found if best is None else _faster(best, found)
     assert best is not None  # noqa: S101 - there are tiles
     return Times(best.body_s + kernel.write * work.token_s / kernel.bandwidth, best.arithmetic_s)
@@ -94,19 +115,29 @@ def prefill_times(work: Attention, kernel: KernelClass) -> Times:
 def decode_times(work: Attention, kernel: KernelClass) -> Times:
     """One query a sequence: a block reads some of the keys and values of one key-value head.
 
-    Keys are divided among blocks where that is faster, at the cost of a reduction. `unit`: start
-    of a block; `group`: what it costs besides where several query heads share keys and values.
+    It takes all query heads that share them, in whole tiles of the matrix unit, or a head by itself
+    (see `packed`), whose start is shorter; the longer of its arithmetic and its way from L2 counts.
+    Keys are divided among blocks where that is faster, at the cost of a reduction. `unit`: start of
+    a block; `group`: what it costs besides for each doubling of the heads that share keys.
     """
     memory = filled(work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s)
-    start = kernel.unit_s + where(work.heads > work.kv_heads, 1.0, 0.0) * kernel.group_s
-    head_bytes = 2 * work.keys * work.head_dim * work.kv_bytes
+    shared = work.heads / work.kv_heads
+    apart = (work.packed > 0) & ((shared > work.packed) | (shared <= 1))
+    start = kernel.unit_s * where(apart, kernel.single, 1.0)
+    start += where(apart, 0.0, doublings(shared)) * kernel.group_s
+    groups = work.batch * where(apart, work.heads, work.kv_heads)
+    rows = whole(where(apart, 1.0, shared) / _DECODE_ROWS) * _DECODE_ROWS
+    key_s = larger(
+        2 * work.head_dim * work.kv_bytes / (work.core_bytes * kernel.operands),
+        2 * rows * work.head_dim / (work.core_rate * kernel.arithmetic),
+    )
     best: Times | None = None
     for split in SPLITS:
         possible = work.keys >= split * _LEAST_KEYS
         if split > 1 and never(possible):
             continue
-        rounds = in_waves(work.batch * work.kv_heads * split, work.cores, kernel.wave)
-        blocks_s = rounds * (start + head_bytes / split / (work.core_bytes * kernel.operands))
+        rounds = in_waves(groups * split, work.cores, kernel.wave)
+        blocks_s = rounds * (start + work.keys / split * key_s)
         body = smooth_maximum(blocks_s, memory, kernel.overlap_exponent)
         if split > 1:
             body = where(possible, body + kernel.reduction_s, 1e9)

@@ -146,6 +146,8 @@ def _attention(
         token_s=token_bytes / context.profile.memory["dram"].bandwidth_bytes_per_s
         if shape.causal
         else 0.0,
+        packed=shape.packed,
+        divided=shape.divided,
         prefill=shape.q_len > 1,
         rows=shape.q_len if library is not None and shape.q_len <= library.whole_queries else 0,
     )
