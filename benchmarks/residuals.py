@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
+from functools import cache, partial
 from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
     from simulator.run import Run
 
-_HOSTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-_WHOLES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8)
 _DIGITS = 3
 
 
@@ -85,33 +83,33 @@ def residuals(cases: Iterable[Case], predictor: Predictor) -> Iterator[Residual]
 def stacks_of(
     found: Sequence[Residual],
     name_of: Callable[[Residual], str],
-    sizes: Sequence[float] | None = None,
+    values: Sequence[float] | None = None,
 ) -> list[Stack]:
-    """Residuals, in multiples of `sizes` if given, by name, machine and software."""
-    groups: dict[tuple[str, str, str], list[tuple[Residual, float]]] = {}
-    for one, size in zip(found, sizes or [1.0] * len(found), strict=True):
+    """By name, machine and software; of absolute residuals or of `values`, one a residual."""
+    groups: dict[tuple[str, str, str], list[tuple[Case, Profile, float]]] = {}
+    for one, value in zip(found, values or [abs(one.error) for one in found], strict=True):
         key = (name_of(one), one.profile.name, one.software)
-        groups.setdefault(key, []).append((one, abs(one.error) / size))
+        groups.setdefault(key, []).append((one.case, one.profile, value))
     return [_stack(key, members) for key, members in sorted(groups.items())]
 
 
-def _stack(key: tuple[str, str, str], members: Sequence[tuple[Residual, float]]) -> Stack:
+def _stack(key: tuple[str, str, str], members: Sequence[tuple[Case, Profile, float]]) -> Stack:
     import numpy as np
 
     name, machine, software = key
-    cases = [one.case for one, _ in members]
-    times = [case.measured_us for case in cases]
+    times = [case.measured_us for case, _, _ in members]
+    values = [value for _, _, value in members]
     return Stack(
         name=name,
         machine=machine,
-        generation=generation_of(members[0][0].profile),
+        generation=generation_of(members[0][1]),
         software=software,
-        dtypes=tuple(sorted({case.dtype for case in cases})),
-        devices=max(case.devices for case in cases),
-        cases=len(cases),
+        dtypes=tuple(sorted({case.dtype for case, _, _ in members})),
+        devices=max(case.devices for case, _, _ in members),
+        cases=len(members),
         shortest_us=_rounded(min(times)),
         longest_us=_rounded(max(times)),
-        points=tuple(_rounded(float(x)) for x in np.quantile([e for _, e in members], LEVELS)),
+        points=tuple(_rounded(float(x)) for x in np.quantile(values, LEVELS)),
     )
 
 
@@ -119,54 +117,33 @@ def _rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
 
 
-def expected_sizes(
-    passes: Sequence[Residual], kernels: Sequence[Stack]
-) -> Callable[[float, float], list[float]]:
-    """What the kernels of other machines lead to expect of whole passes, given host and whole."""
-    known: dict[tuple[str, str], float] = {}
-    for one in passes:
-        for name in one.footing.shares if one.footing is not None else ():
-            if (key := (one.profile.name, name)) not in known:
-                known[key] = kernel_spread(left_out(kernels, one.profile), name)
+def excesses(passes: Sequence[Residual], kernels: Sequence[Stack], host: float) -> list[float]:
+    """What whole passes err, squared, less what kernels of other machines lead to expect."""
 
-    def sizes(host: float, whole: float) -> list[float]:
-        return [
-            one.footing.spread(lambda name, at=one.profile.name: known[at, name], host, whole)  # type: ignore[misc]
-            for one in passes
-            if one.footing is not None
-        ]
+    @cache
+    def of_kernel(profile: Profile, name: str) -> float:
+        return kernel_spread(left_out(kernels, profile), name)
 
-    return sizes
+    return [
+        one.error**2 - one.footing.spread(partial(of_kernel, one.profile), host) ** 2
+        for one in passes
+        if one.footing is not None
+    ]
 
 
-def fit_model(passes: Sequence[Residual], kernels: Sequence[Stack]) -> tuple[float, float]:
-    """The spreads of host time and of whole passes that describe the errors best.
-
-    Most likely, for absolute errors that fall exponentially; a machine with a runtime counts as the
-    square root of its cases, since they err alike.
-    """
-    import numpy as np
-
-    counts: dict[tuple[str, str], int] = {}
-    for one in passes:
-        key = (one.profile.name, one.software)
-        counts[key] = counts.get(key, 0) + 1
-    weights = np.array([counts[one.profile.name, one.software] ** -0.5 for one in passes])
-    errors = np.abs([one.error for one in passes])
-    sizes_at = expected_sizes(passes, kernels)
-
-    def surprise(host: float, whole: float) -> float:
-        sizes = np.array(sizes_at(host, whole))
-        scale = np.average(errors / sizes, weights=weights)
-        return float(np.average(np.log(sizes * scale) + errors / (sizes * scale), weights=weights))
-
-    return min(product(_HOSTS, _WHOLES), key=lambda pair: surprise(*pair))
+def host_spread(passes: Sequence[Residual]) -> float:
+    """The spread of passes that wait for the host most of the time."""
+    waiting = [
+        (abs(p.error), 1.0) for p in passes if p.footing is not None and p.footing.host > 0.5
+    ]
+    return _rounded(pooled(waiting))
 
 
-def widening(stacks: Sequence[Sequence[Stack]]) -> float:
+def widening(stacks: Sequence[Stack]) -> float:
     """The 80 % point over stacks that count alike, as a multiple of that over cases that do."""
     even: list[tuple[float, float]] = []
-    for alike in stacks:
+    for name in {stack.name for stack in stacks}:
+        alike = [stack for stack in stacks if stack.name == name]
         usual = pooled(weighed(alike))
         even += [(p / usual, 1 / len(s.points)) for s in alike for p in s.points]
     return max(1.0, _rounded(pooled(even)))
@@ -204,19 +181,20 @@ def spreads_toml(folder: Path) -> str:
         predicted(cases, "zero-shot"), lambda one: operator_class(one.case, one.profile)
     )
     whole_passes = predicted(read_cases(forward), "zero-shot")
-    host, whole = fit_model(whole_passes, kernels)
-    sizes = expected_sizes(whole_passes, kernels)(host, whole)
-    passes = stacks_of(whole_passes, lambda one: one.profile.kind, sizes)
-    by_name = {s.name: [t for t in kernels if t.name == s.name] for s in kernels}
-    kinds = {s.name: [t for t in passes if t.name == s.name] for s in passes}
-    model = {"host": host, "whole": whole, "widening": widening([*by_name.values(), *kinds.values()])}
+    host = host_spread(whole_passes)
+    beside = excesses(whole_passes, kernels, host)
+    model = {"host": host, "widening": widening([*kernels, *stacks_of(whole_passes, _kind)])}
     tables = {
         "model": model,
         "calibrated": signed(left),
         "kernels": _numbered(kernels),
-        "passes": _numbered(passes),
+        "passes": _numbered(stacks_of(whole_passes, _kind, beside)),
     }
     return "# Written by benchmarks.residuals; see simulator/spreads.py.\n" + dump_tables(tables)
+
+
+def _kind(one: Residual) -> str:
+    return one.profile.kind
 
 
 def _numbered(stacks: Sequence[Stack]) -> dict[str, Any]:

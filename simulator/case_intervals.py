@@ -11,8 +11,8 @@ from hardware_profiles import load_profile
 from hardware_profiles.calibrations import shipped
 from hardware_profiles.efficiency import efficiency_of
 from hardware_profiles.schema import Calibration
-from simulator.domain import operator_reasons, pass_reasons
 from simulator.demand.context import has_matrix_unit
+from simulator.domain import operator_reasons, pass_reasons
 from simulator.footing import COLLECTIVE, Footing, footing_of
 from simulator.intervals import (
     Interval,
@@ -114,6 +114,6 @@ def _own_calibration(
 
 
 def case_footing(case: Case, runs: Sequence[Run]) -> Footing:
-    """Of a whole pass; a generation is its prefill and so many steps, of which the first is seen."""
+    """Of a whole pass; a generation is its steps, which one stands for, and its prefill."""
     steps = [float(case.sizes["generate"] - 1), 1.0] if case.what == "generate" else None
     return footing_of(runs, steps)

@@ -94,8 +94,9 @@ def frame(run: Run) -> pd.DataFrame:
     """One row a moment, in graph order.
 
     `ready`, `dispatched`, `issued`, `retired` are device cycles; `start_s` and `duration_s` the
-    time from issue to retirement, with its interval (simulator.intervals); `dispatch_s` what the host spent on it; `dram_bytes` what passes
-    the memory after the caches; `cores` how many it held; `bound` the cause of most of its time.
+    time from issue to retirement, with its interval (simulator.intervals); `dispatch_s` what the
+    host spent on it; `dram_bytes` what passes the memory after the caches; `cores` how many it
+    held; `bound` the cause of most of its time.
     """
     import pandas as pd
 
@@ -146,10 +147,10 @@ def _facts(moment: Moment) -> tuple[Any, ...]:
 def as_json(run: Run, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The run's figures as plain JSON types, seconds in keys that end in _s.
 
-    `latency_low_s` to `latency_high_s` is the interval of simulator.intervals and
-    `interval_widened` why it is wider than usual. `attribution_s`, `by_stage_s` and `by_kind_s` each add up to `latency_s`. `ttft_s`, `tpot_s` and
-    `tokens_per_s` are null where no token is generated; `power` is null where nothing is known of
-    the machine's. `notes`: assumptions to tell a reader,
+    `attribution_s`, `by_stage_s` and `by_kind_s` each add up to `latency_s`. `latency_low_s` to
+    `latency_high_s` is the interval of simulator.intervals, and `interval_widened` why it is wider
+    than usual. `ttft_s`, `tpot_s` and `tokens_per_s` are null where no token is generated; `power`
+    is null where nothing is known of the machine's. `notes`: assumptions to tell a reader,
     followed by the profile's own.
     """
     first = run.program.passes[0]

@@ -1,4 +1,4 @@
-"""What a prediction rests on: the share of its time that each class of kernels and the host take."""
+"""What a prediction rests on: the shares of its time that classes of kernels and the host take."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class Footing:
     shares: Mapping[str, float]
     host: float
 
-    def spread(self, of_kernel: Callable[[str], float], host: float, whole: float) -> float:
-        """Of the sum of all, from the spreads of classes, of host time and of passes as a whole.
+    def spread(self, of_kernel: Callable[[str], float], host: float) -> float:
+        """Of the sum of all, from the spreads of classes and of host time.
 
         As logarithms with these standard deviations: fully correlated within a class, partly
-        between classes, not at all with the host and with what a pass has besides.
+        between classes, not at all with the host.
         """
         parts = [share * of_kernel(name) for name, share in self.shares.items()]
         together = sum(parts) ** 2
         apart = sum(part * part for part in parts)
         kernels = _TOGETHER * together + (1 - _TOGETHER) * apart
-        return sqrt(kernels + (self.host * host) ** 2 + whole * whole)
+        return sqrt(kernels + (self.host * host) ** 2)
 
 
 def class_of(moment: Moment, profile: Profile) -> str:

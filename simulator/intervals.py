@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 from simulator.domain import pass_reasons
 from simulator.footing import Footing, class_of, footing_of
-from simulator.spreads import Signed, Stack, kernel_spread, left_out, pass_spread, shrunk, spreads
+from simulator.spreads import (
+    Signed,
+    Stack,
+    kernel_spread,
+    left_out,
+    pass_excess,
+    pass_spread,
+    shrunk,
+    spreads,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,13 +70,13 @@ def whole_spread(
     footing: Footing, kind: str, runtime: str, without: Profile | None = None
 ) -> float:
     """The spread of a whole pass, from all machines but those like `without`."""
-    return expected_spread(footing, without) * _pass_spread(kind, runtime, without)
+    expected = footing.spread(lambda name: class_spread(name, without), spreads().host)
+    return pass_spread(expected, _excess(kind, runtime, without))
 
 
-def expected_spread(footing: Footing, without: Profile | None = None) -> float:
-    """The spread that kernels and host lead to expect of a whole pass."""
-    found = spreads()
-    return footing.spread(lambda name: class_spread(name, without), found.host, found.whole)
+@cache
+def _excess(kind: str, runtime: str, without: Profile | None) -> float:
+    return pass_excess(_left(spreads().passes, without), kind, runtime)
 
 
 @cache
@@ -76,23 +85,16 @@ def class_spread(name: str, without: Profile | None = None) -> float:
     return kernel_spread(_left(spreads().kernels, without), name)
 
 
-@cache
-def _pass_spread(kind: str, runtime: str, without: Profile | None) -> float:
-    return pass_spread(_left(spreads().passes, without), kind, runtime)
-
-
 def _left(stacks: tuple[Stack, ...], without: Profile | None) -> tuple[Stack, ...]:
     return stacks if without is None else left_out(stacks, without)
 
 
 def widening(reasons: int) -> float:
-    """How many times as wide: each reason adds the spread of stacks to that of cases, in squares."""
+    """How many times as wide: each reason adds what stacks err beyond cases, in squares."""
     return sqrt(1 + reasons * (spreads().widening ** 2 - 1))
 
 
-def around(
-    latency_s: float, down: float, up: float, reasons: tuple[str, ...] = ()
-) -> Interval:
+def around(latency_s: float, down: float, up: float, reasons: tuple[str, ...] = ()) -> Interval:
     """An interval that reaches so far in logarithms, or farther for reasons."""
     wider = widening(len(reasons))
     return Interval(latency_s * exp(-wider * down), latency_s * exp(wider * up), reasons)

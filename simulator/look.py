@@ -63,8 +63,11 @@ def seconds_text(seconds: float) -> str:
 
 
 def interval_text(low_s: float, high_s: float) -> str:
-    """Both ends with three digits in the unit of the upper one: "1.32 to 1.85 ms"."""
+    """Both ends with three digits, in one unit where they are near: "1.32 to 1.85 ms"."""
     size, name = time_unit(high_s)
+    if low_s * 10 < size:
+        low_size, low_name = time_unit(low_s)
+        return f"{_digits(low_s / low_size, 3)} {low_name} to {_digits(high_s / size, 3)} {name}"
     return f"{_digits(low_s / size, 3)} to {_digits(high_s / size, 3)} {name}"
 
 

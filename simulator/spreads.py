@@ -32,6 +32,8 @@ LEVELS = tuple((i + 0.5) / 10 for i in range(10))
 """Points at which a stack gives its residuals: each stands for a tenth of its cases."""
 _OTHERS = 20
 """As many cases as all other runtimes together count beside a runtime's own."""
+_LEAST = 0.3
+"""Part of what kernels and host lead to expect that a whole pass errs at least."""
 _FEW = 4
 """As many cases as the machines left out count beside the cases of a machine itself."""
 
@@ -41,8 +43,8 @@ class Stack:
     """Residuals of the `cases` of one machine with one library or runtime.
 
     `name`: the class of kernels, "collective", or for whole passes the kind of device. `points`:
-    of |ln(predicted / measured)| at LEVELS; of a whole pass, in multiples of what its kernels and
-    its host lead to expect, see `expected`. `devices`: the most that took part.
+    at LEVELS, of |ln(predicted / measured)|; of whole passes, of its square less that of the spread
+    which kernels and host lead to expect. `devices`: the most that took part.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Signed:
-    """10, 50 and 90 % points of ln(predicted / measured) over `cases` that nothing was fitted to."""
+    """10, 50, 90 % points of ln(predicted / measured) over `cases` that nothing was fitted to."""
 
     cases: float
     low: float
@@ -71,14 +73,12 @@ class Signed:
 class Spreads:
     """What spreads.toml says.
 
-    `host`: the spread of the time that a device waits for its host. `whole`: what each whole pass
-    has besides. `widening`: how many times as far a stack errs that is drawn among all stacks, as
-    against a case drawn among all cases. `calibrated`: of collectives of machines that some of
-    theirs were fitted to.
+    `host`: the spread of the time that a device waits for its host. `widening`: how many times as
+    far the stacks err, each counted once, as the cases. `calibrated`: residuals of collectives of
+    machines that some of theirs were fitted to.
     """
 
     host: float
-    whole: float
     widening: float
     kernels: tuple[Stack, ...]
     passes: tuple[Stack, ...]
@@ -93,8 +93,8 @@ def spreads() -> Spreads:
         machine: Signed(entry["cases"], *entry["log_residuals"])
         for machine, entry in table["calibrated"].items()
     }
-    of = {kind: tuple(map(_stack, table[kind].values())) for kind in ("kernels", "passes")}
-    return Spreads(**table["model"], **of, calibrated=signed)
+    kernels, passes = (tuple(map(_stack, table[key].values())) for key in ("kernels", "passes"))
+    return Spreads(**table["model"], kernels=kernels, passes=passes, calibrated=signed)
 
 
 def _stack(entry: dict[str, Any]) -> Stack:
@@ -134,15 +134,22 @@ def kernel_spread(stacks: Sequence[Stack], name: str) -> float:
     return pooled(weighed(own or stacks))
 
 
-def pass_spread(stacks: Sequence[Stack], kind: str, runtime: str) -> float:
-    """How many times what is expected whole passes err: a runtime's own beside 20 of any other.
+def pass_excess(stacks: Sequence[Stack], kind: str, runtime: str) -> float:
+    """What whole passes err besides their kernels and the host, squared.
 
-    `kind`: of device. Where none of its kind was measured, all count.
+    On a kind of device under a runtime, whose own count beside 20 of any other. Less than 0 where
+    errors cancel. Where no device of that kind was measured, all count.
     """
     of_kind = [stack for stack in stacks if stack.name == kind] or stacks
-    total = sum(stack.cases for stack in of_kind)
     own = weighed(stack for stack in of_kind if stack.software == runtime)
-    return pooled([*own, *weighed(of_kind, _OTHERS / total)])
+    others = weighed(of_kind, _OTHERS / sum(stack.cases for stack in of_kind))
+    return pooled([*own, *others])
+
+
+def pass_spread(expected: float, excess: float) -> float:
+    """Spread of a whole pass from what its kernels and the host lead to expect, and the rest."""
+    square = expected * expected
+    return sqrt(max(_LEAST * _LEAST * square, square + excess))
 
 
 def left_out(stacks: Iterable[Stack], profile: Profile) -> tuple[Stack, ...]:
