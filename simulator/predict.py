@@ -22,11 +22,12 @@ from simulator.protocol import (
     one_socket,
     runtime_of,
     threads_of,
+    unknown_runtime,
     warm_roles,
 )
 from simulator.requests import chunk_of
 from simulator.run import simulate
-from simulator.runtime import Runtime, list_runtimes, load_runtime
+from simulator.runtime import Runtime, load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
 from workloads.moment import DTYPE_BITS, WEIGHT_FORMAT_BYTES, Parallel
@@ -81,9 +82,7 @@ class Predictor:
 
     def runtime_of(self, case: Case) -> tuple[str, str]:
         """`runtime_of` for the machine and the model that the case names."""
-        decoder = True
-        if case.runtime == UNKNOWN_RUNTIME and case.workload:
-            decoder = self._model(case.workload).family == "decoder"
+        decoder = not case.workload or self._model(case.workload).family == "decoder"
         return runtime_of(case, _profile(case.hardware), decoder=decoder)
 
     def profile_of(self, case: Case) -> Profile:
@@ -113,7 +112,8 @@ class Predictor:
 
     def software_of(self, case: Case) -> str:
         """The name that scales go by: the runtime that predicts a case; unknown stays unknown."""
-        return UNKNOWN_RUNTIME if case.runtime == UNKNOWN_RUNTIME else self.runtime_of(case)[0]
+        unknown = unknown_runtime(case, _profile(case.hardware))
+        return UNKNOWN_RUNTIME if unknown else self.runtime_of(case)[0]
 
     def predict(self, case: Case, scales: ForwardScales | None) -> float:
         """Seconds of a case with other scales than those on file, for fitting; may raise Skip."""
@@ -262,11 +262,7 @@ def _fitted_cases() -> frozenset[str]:
     )
 
 
-@cache
-def _runtime(name: str) -> Runtime:
-    if name not in list_runtimes():
-        raise Skip(f"no runtime {name!r}")
-    return load_runtime(name)
+_runtime = cache(load_runtime)
 
 
 def _steady_s(run: Run, calls: int) -> float:

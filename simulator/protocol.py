@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
-from simulator.runtime import list_runtimes
+from simulator.runtime import list_runtimes, load_runtime
+from workloads.errors import nearest
 
 if TYPE_CHECKING:
     from hardware_profiles.schema import Profile
@@ -105,14 +107,30 @@ def best_runtime(profile: Profile, *, decoder: bool = True) -> str:
     return "vllm" if decoder else "onnxruntime"
 
 
+_runtime = cache(load_runtime)
+
+
+def unknown_runtime(case: Case, profile: Profile) -> str:
+    """Why a case's runtime is not one that can be simulated on its machine; empty where it is."""
+    if case.runtime == UNKNOWN_RUNTIME:
+        return "runtime unknown"
+    known = list_runtimes()
+    if case.runtime not in known:
+        return f"no runtime {case.runtime!r}{nearest(case.runtime, known)}"
+    if getattr(_runtime(case.runtime), profile.kind) is None:
+        return f"runtime {case.runtime!r} does not run on a {profile.kind}"
+    return ""
+
+
 def runtime_of(case: Case, profile: Profile, *, decoder: bool = True) -> tuple[str, str]:
     """The runtime that predicts a case, and a note where it is not the one that the case names."""
-    if case.runtime == UNKNOWN_RUNTIME and case.devices > 1 and decoder:
-        name = _SPREAD_ENGINE
-        return name, f"runtime unknown, several devices: predicted with {name}, see its file"
-    if case.runtime == UNKNOWN_RUNTIME:
-        name = best_runtime(profile, decoder=decoder)
-        return name, f"runtime unknown: predicted with {name}, the best for this kind of machine"
+    if unknown := unknown_runtime(case, profile):
+        if case.devices > 1 and decoder and profile.kind == "gpu":
+            name = _SPREAD_ENGINE
+            return name, f"{unknown}, several devices: predicted with {name}, see its file"
+        name = best_runtime(profile, decoder=decoder) if case.workload else "kernel"
+        which = "the best for this kind of machine" if case.workload else "device time alone"
+        return name, f"{unknown}: predicted with {name}, {which}"
     for condition in (_AUTOCAST, ACCELERATE, _FLASH_ATTENTION):
         variant = f"{case.runtime}-{condition.lower().removesuffix('=1')}"
         if condition in case.conditions and variant in list_runtimes():

@@ -75,7 +75,6 @@ def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
     rows = [
         MATMUL,
         MATMUL.replace("a1,nvidia-a100-sxm4-80gb", "a2,some-machine"),
-        MATMUL.replace("a1,", "a3,").replace("kernel", "some-runtime"),
         MATMUL.replace("a1,", "a4,").replace("bf16", "q9_z"),
         MATMUL.replace("a1,nvidia-a100-sxm4-80gb,1", "a5,nvidia-a100-sxm4-80gb,2"),
     ]
@@ -84,13 +83,12 @@ def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
     reasons = {case.case_id: reason for case, reason in comparison.skipped}
     assert reasons == {
         "a2": "no hardware profile 'some-machine'",
-        "a3": "no runtime 'some-runtime'",
         "a4": "no arithmetic in 'q9_z'",
         "a5": "matmul on 2 devices: only collectives have several",
     }
     result = json.loads(json.dumps(comparison.as_json(), allow_nan=False))
     assert result["n"] == 1
-    assert len(result["skipped"]) == 4
+    assert len(result["skipped"]) == 3
     assert set(result) == {
         "n", "mode", "skipped", "notes", "mape", "median_ape", "p90_ape", "bias", "inside",
         "groups", "followed", "cases",
@@ -186,9 +184,30 @@ def test_a_measurement_may_go_beyond_the_models_positions(tmp_path: Path) -> Non
 def test_skip_is_raised_with_a_reason(tmp_path: Path) -> None:
     from simulator.cases import read_cases
 
-    path = written(tmp_path, OPERATOR_HEADER + MATMUL.replace("kernel", "nope"))
-    with pytest.raises(Skip, match="no runtime"):
+    path = written(tmp_path, OPERATOR_HEADER + MATMUL.replace("bf16", "nope"))
+    with pytest.raises(Skip, match="no arithmetic in 'nope'"):
         Predictor().latency_s(read_cases(path)[0])
+
+
+@pytest.mark.parametrize(
+    ("case", "named", "note"),
+    [
+        (OPERATOR_HEADER + MATMUL.replace("kernel", "kernal"), OPERATOR_HEADER + MATMUL,
+         "no runtime 'kernal'; did you mean \"kernl\" or \"kernel\" or"),
+        (FORWARD_HEADER + PREFILL.replace("tensorrt", "tensorrtx"), FORWARD_HEADER + PREFILL,
+         "no runtime 'tensorrtx'; did you mean \"tensorrt\""),
+        (FORWARD_HEADER + PREFILL.replace("tensorrt", "ncnn"), FORWARD_HEADER + PREFILL,
+         "runtime 'ncnn' does not run on a gpu: predicted with tensorrt, the best for"),
+    ],
+)  # fmt: skip
+def test_a_runtime_that_cannot_be_simulated_is_replaced_and_said(
+    tmp_path: Path, case: str, named: str, note: str
+) -> None:
+    comparison = compare_file(written(tmp_path, case))
+    assert comparison.cases[0].predicted_us == (
+        compare_file(written(tmp_path, named)).cases[0].predicted_us
+    )
+    assert any(said.startswith(note) for _, said in comparison.notes)
 
 
 def test_an_unknown_runtime_is_the_best_one_and_said(tmp_path: Path) -> None:
