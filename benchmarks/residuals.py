@@ -3,8 +3,8 @@
     python -m benchmarks.residuals MEASUREMENTS
 
 MEASUREMENTS: the folder with operators.csv.gz, forward.csv.gz and workloads.json. Every case is
-predicted without its own machine, collectives also with what was fitted to others of theirs. To be
-run again, a minute or two, when kernels, runtimes or scales change; before `make accuracy-keep`.
+predicted without its own machine, and with what was fitted to others of its machine's. To be run
+again, a few minutes, when kernels, runtimes or scales change; before `make accuracy-keep`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.loader import dump_tables
-from simulator.case_intervals import case_footing, operator_class
+from simulator.case_intervals import case_footing, has_own_residuals, operator_class
 from simulator.cases import Case, read_cases
 from simulator.compare import workloads_of
 from simulator.fit_collectives import fitted_ids
-from simulator.footing import Footing
+from simulator.footing import COLLECTIVE, Footing
 from simulator.output import whole_file
 from simulator.predict import Predictor, Skip
 from simulator.protocol import library_of
@@ -149,6 +149,21 @@ def widening(stacks: Sequence[Stack]) -> float:
     return max(1.0, _rounded(pooled(even)))
 
 
+def calibrated_spreads(left: Iterable[Residual], predictor: Predictor) -> dict[str, float]:
+    """By class of kernels and kind of device, of what was predicted with its own calibration."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for one in left:
+        if one.case.workload:
+            scales = predictor.scales_of(one.case)
+            name, own = _kind(one), scales is not None and bool(scales.fitted_on)
+        else:
+            name = _class(one)
+            own = name == COLLECTIVE or has_own_residuals(one.case, name)
+        if own:
+            found.setdefault(name, []).append((abs(one.error), 1.0))
+    return {name: _rounded(pooled(errors)) for name, errors in sorted(found.items())}
+
+
 def signed(found: Iterable[Residual]) -> dict[str, Any]:
     """10, 50 and 90 % points of the residuals by machine."""
     import numpy as np
@@ -173,24 +188,26 @@ def spreads_toml(folder: Path) -> str:
     def predicted(cases: Iterable[Case], mode: Mode) -> list[Residual]:
         return list(residuals(cases, Predictor(workloads, mode=mode)))
 
-    cases = read_cases(operators)
-    links = [case for case in cases if case.what in COLLECTIVES]
-    fitted = fitted_ids(links)
-    left = predicted((c for c in links if c.case_id not in fitted), "calibrated")
-    kernels = stacks_of(
-        predicted(cases, "zero-shot"), lambda one: operator_class(one.case, one.profile)
-    )
-    whole_passes = predicted(read_cases(forward), "zero-shot")
+    cases, passes = read_cases(operators), read_cases(forward)
+    fitted = fitted_ids(case for case in cases if case.what in COLLECTIVES)
+    left = predicted((c for c in (*cases, *passes) if c.case_id not in fitted), "calibrated")
+    kernels = stacks_of(predicted(cases, "zero-shot"), _class)
+    whole_passes = predicted(passes, "zero-shot")
     host = host_spread(whole_passes)
     beside = excesses(whole_passes, kernels, host)
     model = {"host": host, "widening": widening([*kernels, *stacks_of(whole_passes, _kind)])}
     tables = {
         "model": model,
-        "calibrated": signed(left),
+        "calibrated": calibrated_spreads(left, Predictor(workloads)),
+        "links": signed(one for one in left if one.case.what in COLLECTIVES),
         "kernels": _numbered(kernels),
         "passes": _numbered(stacks_of(whole_passes, _kind, beside)),
     }
     return "# Written by benchmarks.residuals; see simulator/spreads.py.\n" + dump_tables(tables)
+
+
+def _class(one: Residual) -> str:
+    return operator_class(one.case, one.profile)
 
 
 def _kind(one: Residual) -> str:

@@ -39,7 +39,7 @@ class CaseIntervals:
     """Intervals of the cases that a predictor predicts.
 
     Zero-shot: from machines with another die. Calibrated: from cases of the machine itself that
-    nothing was fitted to, where its calibration says how they came out, beside all machines.
+    nothing was fitted to, where its calibration says how they came out, beside those of others.
     """
 
     predictor: Predictor
@@ -60,7 +60,8 @@ class CaseIntervals:
         scales = self.predictor.scales_of(case)
         if without is None and scales is not None and scales.fitted_on and scales.log_residuals:
             own = Signed(scales.held_out, *scales.log_residuals)
-            return around_own(latency_s, own, half, reasons)
+            alike = spreads().calibrated.get(profile.kind, half)
+            return around_own(latency_s, own, alike, reasons)
         return around(latency_s, half, half, reasons)
 
     def _operator(
@@ -70,13 +71,13 @@ class CaseIntervals:
         half = class_spread(name, without)
         own = None
         if without is None and case.what in COLLECTIVES:
-            own = spreads().calibrated.get(case.hardware)
+            own = spreads().links.get(case.hardware)
         elif without is None:
-            own = own_residuals(case, name, latency_s)  # type: ignore[arg-type] # it is no collective
+            own = own_residuals(case, name, latency_s)
         reasons = operator_reasons(profile, name, case.dtype, case.devices, latency_s)
         if own is None:
             return around(latency_s, half, half, reasons)
-        return around_own(latency_s, own, half, reasons)
+        return around_own(latency_s, own, spreads().calibrated.get(name, half), reasons)
 
 
 def operator_class(case: Case, profile: Profile) -> str:
@@ -90,7 +91,7 @@ def operator_class(case: Case, profile: Profile) -> str:
     return "row" if "n" in case.sizes else "element"
 
 
-def own_residuals(case: Case, name: KernelName, latency_s: float) -> Signed | None:
+def own_residuals(case: Case, name: str, latency_s: float) -> Signed | None:
     """The residuals of the calibration of a case's machine and library, for times like its own.
 
     None where it was predicted with another machine's or library's, or without.
@@ -103,11 +104,16 @@ def own_residuals(case: Case, name: KernelName, latency_s: float) -> Signed | No
     return Signed(cases, found.residual_q10[i], found.residual_q50[i], found.residual_q90[i])
 
 
+def has_own_residuals(case: Case, name: str) -> bool:
+    """Whether the calibration of a case's machine and library says how other cases came out."""
+    found = _own_calibration(case.hardware, name, case.dtype, library_of(case))
+    return found is not None and bool(found.residual_q50)
+
+
 @cache
-def _own_calibration(
-    hardware: str, name: KernelName, dtype: str, library: str
-) -> Calibration | None:
-    used = efficiency_of(load_profile(hardware), name, dtype, library=library)
+def _own_calibration(hardware: str, name: str, dtype: str, library: str) -> Calibration | None:
+    kernel: KernelName = name  # type: ignore[assignment] # no collective has a calibration
+    used = efficiency_of(load_profile(hardware), kernel, dtype, library=library)
     file = shipped().get(hardware)
     entries = () if file is None else file.calibration.values()
     return next((e for e in entries if e is used and e.library == library), None)

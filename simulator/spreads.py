@@ -31,11 +31,14 @@ SHARE = 0.8
 LEVELS = tuple((i + 0.5) / 10 for i in range(10))
 """Points at which a stack gives its residuals: each stands for a tenth of its cases."""
 _OTHERS = 20
-"""As many cases as all other runtimes together count beside a runtime's own."""
+"""All runtimes together count beside a runtime's own as a machine with 400 cases does."""
+_ALIKE = 0.5
+"""Cases of a machine under a runtime err alike: they count as their square root. (Kernels count by
+case: their stacks are few, and this is what covers 80 % of a machine left out.)"""
 _LEAST = 0.3
 """Part of what kernels and host lead to expect that a whole pass errs at least."""
 _FEW = 4
-"""As many cases as the machines left out count beside the cases of a machine itself."""
+"""As many cases as all calibrated machines count beside the cases of a machine itself."""
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,35 @@ class Spreads:
     """What spreads.toml says.
 
     `host`: the spread of the time that a device waits for its host. `widening`: how many times as
-    far the stacks err, each counted once, as the cases. `calibrated`: residuals of collectives of
-    machines that some of theirs were fitted to.
+    far the stacks err, each counted once, as the cases. `calibrated`: spreads by class of kernels
+    and kind of device on machines that some of their cases were fitted to, and not these. `links`:
+    residuals of their collectives by machine.
     """
 
     host: float
     widening: float
     kernels: tuple[Stack, ...]
     passes: tuple[Stack, ...]
-    calibrated: dict[str, Signed]
+    calibrated: dict[str, float]
+    links: dict[str, Signed]
 
 
 @cache
 def spreads() -> Spreads:
     """The spreads on file."""
     table = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    signed = {
+    links = {
         machine: Signed(entry["cases"], *entry["log_residuals"])
-        for machine, entry in table["calibrated"].items()
+        for machine, entry in table["links"].items()
     }
     kernels, passes = (tuple(map(_stack, table[key].values())) for key in ("kernels", "passes"))
-    return Spreads(**table["model"], kernels=kernels, passes=passes, calibrated=signed)
+    return Spreads(
+        **table["model"],
+        kernels=kernels,
+        passes=passes,
+        calibrated=table["calibrated"],
+        links=links,
+    )
 
 
 def _stack(entry: dict[str, Any]) -> Stack:
@@ -123,9 +134,9 @@ def pooled(points: Iterable[tuple[float, float]], share: float = SHARE) -> float
     return last[1]
 
 
-def weighed(stacks: Iterable[Stack], scale: float = 1.0) -> list[tuple[float, float]]:
-    """The points of stacks, each with its part of the stack's cases times `scale`."""
-    return [(p, scale * s.cases / len(s.points)) for s in stacks for p in s.points]
+def weighed(stacks: Iterable[Stack], power: float = 1.0) -> list[tuple[float, float]]:
+    """The points of stacks, each with its part of that power of the number of the stack's cases."""
+    return [(p, s.cases**power / len(s.points)) for s in stacks for p in s.points]
 
 
 def kernel_spread(stacks: Sequence[Stack], name: str) -> float:
@@ -137,13 +148,14 @@ def kernel_spread(stacks: Sequence[Stack], name: str) -> float:
 def pass_excess(stacks: Sequence[Stack], kind: str, runtime: str) -> float:
     """What whole passes err besides their kernels and the host, squared.
 
-    On a kind of device under a runtime, whose own count beside 20 of any other. Less than 0 where
+    On a kind of device under a runtime, whose own count beside all others. Less than 0 where
     errors cancel. Where no device of that kind was measured, all count.
     """
     of_kind = [stack for stack in stacks if stack.name == kind] or stacks
-    own = weighed(stack for stack in of_kind if stack.software == runtime)
-    others = weighed(of_kind, _OTHERS / sum(stack.cases for stack in of_kind))
-    return pooled([*own, *others])
+    own = weighed((stack for stack in of_kind if stack.software == runtime), _ALIKE)
+    others = weighed(of_kind, _ALIKE)
+    scale = _OTHERS / sum(weight for _, weight in others)
+    return pooled([*own, *((value, weight * scale) for value, weight in others)])
 
 
 def pass_spread(expected: float, excess: float) -> float:
@@ -168,8 +180,8 @@ def _many(stack: Stack) -> bool:
 def shrunk(own: Signed, spread: float) -> tuple[float, float]:
     """How far (down, up) measurements go from a prediction, in logarithms, on a machine itself.
 
-    Few cases say little: those of machines left out, whose spread is known, count as four more.
-    The interval holds the prediction.
+    Few cases say little: `spread`, that of other machines, counts as four more. The interval holds
+    the prediction.
     """
     share = own.cases / (own.cases + _FEW)
     middle = share * own.middle

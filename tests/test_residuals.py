@@ -85,12 +85,13 @@ def test_a_file_from_a_few_cases(tmp_path: Path) -> None:
     for name, text in texts.items():
         (tmp_path / f"{name}.csv.gz").write_bytes(gzip.compress(text.encode()))
     table = tomllib.loads(spreads_toml(tmp_path))
-    assert set(table) == {"model", "calibrated", "kernels", "passes"}
+    assert set(table) == {"model", "calibrated", "links", "kernels", "passes"}
     assert set(table["model"]) == {"host", "widening"}
     assert set(table["kernels"]) == {
         "collective nvidia-h100-sxm5-80gb somebody",
         "matmul nvidia-a100-sxm4-80gb somebody",
         "matmul nvidia-h100-sxm5-80gb somebody",
     }
-    assert table["calibrated"]["nvidia-h100-sxm5-80gb"]["cases"] == 3  # half of six were fitted
+    assert table["links"]["nvidia-h100-sxm5-80gb"]["cases"] == 3  # half of six were fitted
+    assert set(table["calibrated"]) == {"collective"}  # nothing else has a calibration of its own
     assert table["passes"]["gpu nvidia-t4 tensorrt"]["cases"] == 1
