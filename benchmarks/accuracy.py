@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -191,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _in_both_modes(folder: Path) -> dict[str, dict[str, Accuracy]]:
-    with ProcessPoolExecutor(len(MODES)) as pool:
+    with ProcessPoolExecutor(len(MODES), get_context("spawn")) as pool:
         results = {mode: pool.submit(accuracy, mode, folder) for mode in MODES}
         return {mode: result.result() for mode, result in results.items()}
 

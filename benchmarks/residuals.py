@@ -10,10 +10,12 @@ again, a few minutes, when kernels, runtimes or scales change; before `make accu
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from math import log
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,19 +182,27 @@ def signed(found: Iterable[Residual]) -> dict[str, Any]:
     }
 
 
+def predicted(
+    cases: Sequence[Case], workloads: Mapping[str, dict[str, Any]], mode: Mode
+) -> list[Residual]:
+    """All residuals in a mode; for a process of its own."""
+    return list(residuals(cases, Predictor(workloads, mode=mode)))
+
+
 def spreads_toml(folder: Path) -> str:
     """The text of spreads.toml, from the measurements in a folder."""
     operators, forward = (folder / f"{name}.csv.gz" for name in ("operators", "forward"))
     workloads = workloads_of(forward, None)
-
-    def predicted(cases: Iterable[Case], mode: Mode) -> list[Residual]:
-        return list(residuals(cases, Predictor(workloads, mode=mode)))
-
     cases, passes = read_cases(operators), read_cases(forward)
     fitted = fitted_ids(case for case in cases if case.what in COLLECTIVES)
-    left = predicted((c for c in (*cases, *passes) if c.case_id not in fitted), "calibrated")
-    kernels = stacks_of(predicted(cases, "zero-shot"), _class)
-    whole_passes = predicted(passes, "zero-shot")
+    every = [*cases, *passes]
+    rest = [case for case in every if case.case_id not in fitted]
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        calibrated = pool.submit(predicted, rest, workloads, "calibrated")
+        zero_shot = pool.submit(predicted, every, workloads, "zero-shot").result()
+        left = calibrated.result()
+    kernels = stacks_of([one for one in zero_shot if not one.case.workload], _class)
+    whole_passes = [one for one in zero_shot if one.case.workload]
     host = host_spread(whole_passes)
     beside = excesses(whole_passes, kernels, host)
     model = {"host": host, "widening": widening([*kernels, *stacks_of(whole_passes, _kind)])}
