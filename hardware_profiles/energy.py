@@ -42,8 +42,9 @@ _VECTOR = {"fp64": 20.0, "fp32": 10.0, "tf32": 10.0, "bf16": 5.0, "fp16": 5.0}
 _DRAM_J_PER_BYTE = {
     "HBM": 55e-12, "GDDR": 60e-12, "LPDDR": 40e-12, "DDR": 120e-12,
 }  # fmt: skip
-"""With the controller and the PHY: HBM2 and HBM2E 6 to 7 pJ a bit, GDDR6 and GDDR6X 7.3 to 7.5
-(kylolab.com, comparison of memories), LPDDR4 and 5 about 5, DDR4 and 5 about 15 (estimated)."""
+"""Per bit: HBM2E 6.0 pJ, GDDR6X 7.25, GDDR6 7.5 of the devices (micron.com, ultra-bandwidth
+solutions), rounded up for controller and PHY; LPDDR4 and 5 about 5, DDR4 and 5 about 15 with them
+(estimated)."""
 
 _CACHE_J_PER_BYTE = 8e-12
 """A byte from an on-chip cache beyond L1, at 7 nm: wires of a large die (estimated)."""
@@ -79,6 +80,21 @@ def idle_watts(profile: Profile) -> float | None:
     if power is None:
         return None
     return power.tdp_watts * IDLE_SHARE if power.idle_watts is None else power.idle_watts
+
+
+def load_share(profile: Profile) -> float | None:
+    """What the matrix unit at its 16-bit peak and burst clock would draw, idle included, against
+    the TDP; None where it has none or its power is not known.
+    """
+    idle, energy = idle_watts(profile), energy_of(profile)
+    macs = max(profile.width.matrix.get(dtype, 0.0) for dtype in ("fp16", "bf16"))
+    if profile.power is None or idle is None or energy is None or not macs:
+        return None
+    joules = energy.matrix.get("fp16", energy.matrix.get("*"))
+    if joules is None:
+        return None
+    flops_per_s = 2.0 * macs * profile.cores.count * profile.clock.burst_hz
+    return (idle + joules * flops_per_s) / profile.power.tdp_watts
 
 
 def _arithmetic(

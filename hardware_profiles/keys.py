@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -35,12 +36,10 @@ def find(table: type[BaseModel], path: tuple[str, ...], value: object) -> Leaf |
     width; entries of a mapping of tables must be there, as a memory level.
     """
     head, rest = path[0], path[1:]
-    name = _field_name(table, head)
+    name = field_names(table).get(head)
     if name is None or head in _ABOUT:
         return None
-    field = table.model_fields[name]
-    inner = getattr(value, name, None)
-    return _within(_Type.of(field.annotation, field.metadata), rest, inner)
+    return _within(_type_of(table, name), rest, getattr(value, name, None))
 
 
 def leaf_at(table: type[BaseModel], path: tuple[str, ...], value: object) -> Leaf:
@@ -57,7 +56,7 @@ def leaves(table: type[BaseModel], value: object) -> Iterator[tuple[str, ...]]:
         key = field.alias or name
         if key not in _ABOUT:
             inner = getattr(value, name, None)
-            for rest in _below(_Type.of(field.annotation, field.metadata), inner):
+            for rest in _below(_type_of(table, name), inner):
                 yield (key, *rest)
 
 
@@ -67,7 +66,7 @@ def get(value: object, path: tuple[str, ...]) -> Any:
         if isinstance(value, Mapping):
             value = value.get(part)
         elif isinstance(value, BaseModel):
-            name = _field_name(type(value), part)
+            name = field_names(type(value)).get(part)
             value = None if name is None else getattr(value, name)
         else:
             return None
@@ -76,10 +75,10 @@ def get(value: object, path: tuple[str, ...]) -> Any:
 
 def put(value: Any, path: tuple[str, ...], new: object, table: type[BaseModel]) -> Any:
     """`value`, a `table`, with `new` at `path`; not validated. A table that is missing is made."""
-    name = _field_name(table, path[0])
+    name = field_names(table).get(path[0])
     if name is None:
         raise KeyError(".".join(path))
-    kind = _Type.of(table.model_fields[name].annotation, ())
+    kind = _type_of(table, name)
     if value is None:
         value = table.model_construct(source="given by hand for a what-if")
     changed = _put_within(getattr(value, name, None), kind, path[1:], new)
@@ -98,11 +97,16 @@ def _put_within(value: Any, kind: _Type, path: tuple[str, ...], new: object) -> 
     return entries
 
 
-def _field_name(table: type[BaseModel], key: str) -> str | None:
-    for name, field in table.model_fields.items():
-        if key == (field.alias or name):
-            return name
-    return None
+@cache
+def field_names(table: type[BaseModel]) -> Mapping[str, str]:
+    """Names of fields by what files call them."""
+    return {field.alias or name: name for name, field in table.model_fields.items()}
+
+
+@cache
+def _type_of(table: type[BaseModel], name: str) -> _Type:
+    field = table.model_fields[name]
+    return _Type.of(field.annotation, field.metadata)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, SerializationInfo
 
 _DECIMAL = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
@@ -27,6 +27,8 @@ _EXAMPLES = {
     "J": "1.2 pJ",
     "bit/s": "21 Gbit/s",
 }
+PLAIN = "plain"
+"""Context of a dump that no one reads: quantities in base units, which takes less time."""
 _LONGEST = 64
 """Characters of a quantity; anything longer is not one."""
 
@@ -135,8 +137,8 @@ def _real(unit: str) -> BeforeValidator:
 
 
 def _text(unit: str) -> PlainSerializer:
-    def convert(value: float) -> str:
-        return format_quantity(value, unit)
+    def convert(value: float, info: SerializationInfo) -> str:
+        return f"{value!r} {unit}" if info.context is PLAIN else format_quantity(value, unit)
 
     return PlainSerializer(convert, return_type=str)
 

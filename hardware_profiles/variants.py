@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import get_args
+
+from pydantic import BaseModel
 
 from hardware_profiles.changes import (
     Change,
@@ -16,8 +18,9 @@ from hardware_profiles.changes import (
 )
 from hardware_profiles.efficiency import usual_efficiency
 from hardware_profiles.errors import ProfileError
-from hardware_profiles.keys import Leaf, get, leaf_at, put
+from hardware_profiles.keys import Leaf, field_names, get, leaf_at, put
 from hardware_profiles.schema import Clock, KernelName, MemoryLevel, Peak, Profile
+from hardware_profiles.units import PLAIN
 
 _SHORT = {
     "cores": "cores.count",
@@ -114,7 +117,7 @@ def with_changes(profile: Profile, changes: Iterable[str], *, checked: bool = Tr
         changed = _changed(changed, parse_change(text))
     if changed is profile or not checked:
         return changed
-    return _checked(changed, tuple(changes))
+    return _checked(profile, changed, tuple(changes))
 
 
 def figure_of(profile: Profile, key: str) -> tuple[object, Leaf | None]:
@@ -267,13 +270,20 @@ def _real(value: float, ratio: Fraction) -> float:
     return float(f"{float(Fraction(repr(value)) * ratio):.13e}")
 
 
-def _checked(profile: Profile, changes: tuple[str, ...]) -> Profile:
-    """`profile` as if it had been read from a file; ProfileError where it is of no machine."""
+def _checked(before: Profile, after: Profile, changes: tuple[str, ...]) -> Profile:
+    """`after` as if it had been read from a file; ProfileError where it is of no machine.
+
+    Tables that are those of `before` are whole already.
+    """
     from pydantic import ValidationError
 
     from hardware_profiles.loader import dotted
 
-    data = profile.model_dump(by_alias=True, exclude_none=True, warnings=False)
+    data = {
+        key: _written(getattr(before, name), getattr(after, name))
+        for key, name in field_names(Profile).items()
+        if getattr(after, name) is not None
+    }
     try:
         return Profile.model_validate(data)
     except ValidationError as error:
@@ -282,3 +292,15 @@ def _checked(profile: Profile, changes: tuple[str, ...]) -> Profile:
         reason = first["msg"].removeprefix("Value error, ")
         shown = ", ".join(changes)[:200]
         raise ProfileError(f"--set {shown}: {where}: {reason}".replace(": : ", ": ")) from None
+
+
+def _written(before: object, after: object) -> object:
+    """A value as a file would say it, but tables that did not change as they are."""
+    if after is before:
+        return after
+    if isinstance(after, BaseModel):
+        return after.model_dump(by_alias=True, exclude_none=True, warnings=False, context=PLAIN)
+    if isinstance(after, Mapping):
+        known = before if isinstance(before, Mapping) else {}
+        return {key: _written(known.get(key), value) for key, value in after.items()}
+    return after

@@ -113,11 +113,9 @@ def place(
     fused, flat = common.fused, common.flat
     check_fits(fused, profile, must_hold)  # fused attention stores no scores
     levels = hierarchy(profile)
-    blocks = (
-        fold(fused, levels, warm)
-        if folded and reuse is None and section.policy == "stream"
-        else None
-    )
+    blocks = None
+    if folded and section.policy == "stream":
+        blocks = fold(fused, levels, warm) if reuse is None else common.blocks(levels, warm)
     traffic: Sequence[Traffic]
     if blocks:
         traffic = column(blocks, lambda block, _, position: block.traffic[position])

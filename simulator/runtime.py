@@ -59,7 +59,8 @@ class LibraryTable(Sourced):
     """How the runtime's kernels behave, as far as it is not the silicon.
 
     `pack_cycles_per_weight`: core cycles to rearrange one weight before each product (0: packed
-    once, when the model is loaded). `gemv_row`: time lost at each row of a matrix-vector product.
+    once, when the model is loaded). `pack_row`: time lost at each row
+    of weights besides, `gemv_row`: at each row of a matrix-vector product.
     `gemv_rows`: up to so many rows a product runs as matrix-vector products. `gemv_threads`:
     threads that such a product uses (0: all). `parallel_elements`: elementwise work below it stays
     on one thread. `serial_share`: part of a moment's arithmetic that one thread does while the
@@ -79,19 +80,30 @@ class LibraryTable(Sourced):
     `fp16_accumulation`: fp16 products are summed in fp16, for which some machines (GeForce) have
     twice the rate.
     `skips_zeros`: products leave out weights that a bitmap or CSR leaves out.
+    `single_thread_rows`: up to so many rows a product runs on one thread. `attention_blocks`:
+    attention multiplies blocks of queries with keys and values that the library packs anew for
+    each, as pairs of the queries from which on a block has so many rows, and the rows, rising
+    (empty: nothing is packed). `nested_call`: what a product takes longer when one of several
+    threads calls it.
     `matrix_share`: rate of the runtime's own matrix kernels relative to the vendor's library, by
     type of the arithmetic ("*": any other; not named: 1).
     """
 
     pack_cycles_per_weight: Annotated[float, Field(ge=0)] = 0.0
+    pack_row_s: Seconds = Field(default=0.0, alias="pack_row")
     gemv_row_s: Seconds = Field(default=0.0, alias="gemv_row")
     gemv_rows: Annotated[int, Field(ge=0)] = 0
     gemv_threads: Annotated[int, Field(ge=0)] = 0
+    single_thread_rows: Annotated[int, Field(ge=0)] = 0
+    attention_blocks: tuple[
+        tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], ...
+    ] = ()
     parallel_elements: Annotated[int, Field(ge=1)] = 1
     parallel: Annotated[float, Field(gt=0, le=1)] = 1.0
     serial_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     fork_join_s: Seconds = Field(default=0.0, alias="fork_join")
     fork_join_per_thread_s: Seconds = Field(default=0.0, alias="fork_join_per_thread")
+    nested_call_s: Seconds = Field(default=0.0, alias="nested_call")
     fresh_output_bytes: Bytes | None = Field(default=None, alias="fresh_output")
     page_fault_s: Seconds = Field(default=0.0, alias="page_fault")
     special: Mapping[str, Annotated[float, Field(gt=0)]] = {}
@@ -108,6 +120,10 @@ class LibraryTable(Sourced):
     def share_of(self, dtype: str) -> float:
         """`matrix_share` for products in `dtype`."""
         return self.matrix_share.get(dtype, self.matrix_share.get("*", 1.0))
+
+    def rows_a_block(self, queries: int) -> int:
+        """Rows of an attention block of so many queries; 0 where nothing is packed for it."""
+        return next((rows for least, rows in self.attention_blocks[::-1] if queries >= least), 0)
 
 
 class OnDevice(Sourced):

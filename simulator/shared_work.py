@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from math import inf
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from simulator.fold import fold
 from simulator.memory import Hierarchy, Traffic, run_traffic
 from workloads.flat import FlatProgram, flatten
 from workloads.transforms import copy_caches, fuse, share_caches, share_moments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from simulator.fold import Block
     from simulator.runtime import OnDevice
     from workloads.moment import Program
     from workloads.transforms import Fusion
 
+T = TypeVar("T")
+
 _KEPT = 64
-"""Programs that a Reuse keeps; beyond them it starts anew."""
+"""Programs that a Reuse keeps, and findings of each; beyond them it starts anew."""
 
 
 @dataclass
@@ -44,13 +49,16 @@ class Reuse:
 
 @dataclass
 class Common:
-    """A program (kept, so that its identity is no other's), fused, flat, and its traffic."""
+    """A program (kept, so that its identity is no other's), fused, flat, and where its bytes are.
+
+    Both forms of the latter are found once for all capacities that they are the same for.
+    """
 
     program: Program
     fused: Program
     flat: FlatProgram
-    _traffic: dict[tuple[int, ...], Sequence[Traffic]] = field(default_factory=dict)
-    _distances: list[int] = field(default_factory=list)
+    _traffic: list[_Found[Sequence[Traffic]]] = field(default_factory=list)
+    _blocks: list[_Found[list[Block] | None]] = field(default_factory=list)
 
     @classmethod
     def of(cls, program: Program, section: OnDevice, fusion: Fusion) -> Common:
@@ -61,22 +69,49 @@ class Common:
         return cls(program, fused, flatten(fused))
 
     def traffic(self, levels: Hierarchy, warm: Mapping[str, int] | None) -> Sequence[Traffic]:
-        """As run_traffic; capacities between the same reuse distances find everything alike."""
+        """As simulator.memory.run_traffic."""
         if warm:
             return run_traffic(self.fused.instances(), levels, warm)
-        found = self._traffic.get(self._rank(levels))
-        if found is None:
-            if len(self._traffic) >= _KEPT:
-                self._traffic.clear()
-            recording = _Recording(levels.names, levels.capacities)
-            found = run_traffic(self.fused.instances(), recording)
-            self._distances = sorted(recording.distances)
-            self._traffic[self._rank(levels)] = found
-        return found
+        return _once(
+            self._traffic, levels, lambda asked: run_traffic(self.fused.instances(), asked)
+        )
 
-    def _rank(self, levels: Hierarchy) -> tuple[int, ...]:
-        """How many distances each level holds; distances do not depend on capacities."""
-        return tuple(bisect_right(self._distances, capacity) for capacity in levels.capacities)
+    def blocks(self, levels: Hierarchy, warm: Mapping[str, int] | None) -> list[Block] | None:
+        """As simulator.fold.fold."""
+        if warm:
+            return fold(self.fused, levels, warm)
+        return _once(self._blocks, levels, lambda asked: fold(self.fused, asked))
+
+
+@dataclass(frozen=True)
+class _Found(Generic[T]):
+    """What was found for some capacities, and from which to below which each may be otherwise.
+
+    In that range every question about a distance has the same answer, and so the next question is
+    the same too: nothing can come out otherwise.
+    """
+
+    ranges: tuple[tuple[int, float], ...]
+    value: T
+
+    def holds_for(self, levels: Hierarchy) -> bool:
+        pairs = zip(self.ranges, levels.capacities, strict=True)
+        return all(low <= capacity < above for (low, above), capacity in pairs)
+
+
+def _once(known: list[_Found[T]], levels: Hierarchy, find: Callable[[Hierarchy], T]) -> T:
+    """What `find` gives, which asks nothing of the capacities but `level`."""
+    for found in known:
+        if len(found.ranges) == len(levels.capacities) and found.holds_for(levels):
+            return found.value
+    if len(known) >= _KEPT:
+        known.clear()
+    recording = _Recording(levels.names, levels.capacities)
+    value = find(recording)
+    distances = [-1, *sorted(recording.distances), inf]
+    places = [bisect_right(distances, capacity) for capacity in levels.capacities]
+    known.append(_Found(tuple((int(distances[i - 1]), distances[i]) for i in places), value))
+    return value
 
 
 @dataclass(frozen=True)

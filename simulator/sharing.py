@@ -53,7 +53,8 @@ class Pool:
 
     def add(self, key: int, size_bytes: int, cap: int, now: int) -> None:
         """Begin a flow; call `settle` before time goes on. A cap of 0 is none."""
-        self._advance(now)
+        if now != self._now:
+            self._advance(now)
         cap = cap or self._total
         if cap != self._common:
             self._common = 0 if self._caps else cap
@@ -65,16 +66,18 @@ class Pool:
 
     def take_done(self, now: int) -> list[int]:
         """Remove the flows that are done, in order of their ends; `settle` before time goes on."""
-        self._advance(now)
-        done = []
+        if now != self._now:
+            self._advance(now)
         if self._equal:
-            while self._ends and self._ends[0][0] <= self._service:
-                done.append(heappop(self._ends)[1])
-        else:
-            done = [key for key, left in self._left.items() if left <= 0]
+            done, ends, service, caps = [], self._ends, self._service, self._caps
+            while ends and ends[0][0] <= service:
+                key = heappop(ends)[1]
+                del caps[key]
+                done.append(key)
+            return done
+        done = [key for key, left in self._left.items() if left <= 0]
         for key in done:
-            del self._caps[key]
-            self._left.pop(key, None)
+            del self._caps[key], self._left[key]
         return done
 
     def settle(self) -> int | None:
@@ -84,21 +87,21 @@ class Pool:
             self._common, self._equal, self._rate = 0, True, 0
             self._rates.clear()
             return None
-        share = self._total // count
-        low = self._common or min(self._caps.values())
-        if self._common or low >= share:
-            self._all_at(share if share < low else low)
-            return -(-(self._ends[0][0] - self._service) // self._rate) if self._rate else None
+        share, common = self._total // count, self._common
+        low = common or min(self._caps.values())
+        if common or low >= share:
+            if not self._equal:
+                self._all_equal()
+            self._rate = rate = share if share < low else low
+            return -((self._service - self._ends[0][0]) // rate) if rate else None
         self._each_at(share_rate(list(self._caps.values()), self._total))
         waits = [-(-self._left[k] // rate) for k, rate in self._rates.items() if rate]
         return min(waits, default=None)
 
-    def _all_at(self, rate: int) -> None:
-        if not self._equal:
-            self._equal = True
-            self._ends = sorted((self._service + left, key) for key, left in self._left.items())
-            self._left.clear()
-        self._rate = rate
+    def _all_equal(self) -> None:
+        self._equal = True
+        self._ends = sorted((self._service + left, key) for key, left in self._left.items())
+        self._left.clear()
 
     def _each_at(self, rates: Sequence[int]) -> None:
         if self._equal:

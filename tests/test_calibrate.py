@@ -156,6 +156,17 @@ def test_a_flat_direction_is_not_identified() -> None:
     assert fit.not_identified == ("b",)
 
 
+def test_whole_cycles_do_not_freeze_a_parameter() -> None:
+    measured = 3000.0
+
+    def residuals(values: Any) -> np.ndarray:
+        # a prediction in whole cycles does not answer to a relative step from a start at 0
+        return np.full(3, np.log(np.round(1000 * values["x"]) / measured))
+
+    found = fitted({"x": Free(0.5, 0.1, 10.0)}, {"x": 1.0}, residuals, expectation=1e-3)
+    assert found.values["x"] == pytest.approx(3.0, rel=0.01)
+
+
 def test_residuals_by_size() -> None:
     errors, sizes = np.linspace(-0.5, 0.5, 90), np.arange(1.0, 91.0)
     found = residuals_of(errors, sizes)

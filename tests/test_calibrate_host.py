@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -17,13 +17,19 @@ from simulator import simulate
 from simulator.calibrate_host import HostCalibration, write_files
 from simulator.calibrate_host.calibrate import (
     _check_enough,
-    _parallel_from,
     fit_observations,
+    merged,
     observations,
+)
+from simulator.calibrate_host.choices import (
+    best_of,
+    gemv_choices,
+    loop_choices,
+    with_threads_seen,
 )
 from simulator.calibrate_host.design import Design
 from simulator.calibrate_host.parameters import Subject, applied, free_parameters, start_values
-from simulator.calibrate_host.predicted import Observation, predicted_s
+from simulator.calibrate_host.predicted import Observation, Residuals, predicted_s
 from simulator.calibrate_host.probe import held_bytes
 from simulator.calibrate_host.rounds import Job, Timing, summarised, timed_rounds
 from simulator.cli import app
@@ -31,6 +37,7 @@ from simulator.runtime import load_runtime
 from workloads import compile_forward, load_model
 from workloads.errors import InputError
 
+KINDS = frozenset({"gelu", "gelu_tanh", "silu", "tanh", "softmax"})
 CALM = Timing(1.0, 0.02, 20, 0)
 PLANTED = {
     "library.pack_cycles_per_weight": 1.3,
@@ -50,10 +57,12 @@ def subject() -> Subject:
     return Subject(profile, load_runtime("pytorch-eager").on("cpu"))
 
 
-def planted(truth: dict[str, float]) -> tuple[Subject, tuple[Observation, ...]]:
+def planted(
+    truth: dict[str, float], base: Subject | None = None
+) -> tuple[Subject, tuple[Observation, ...]]:
     """What a machine with `truth` would be measured as, without noise."""
-    base = subject()
-    free = free_parameters(base, frozenset({"gelu", "gelu_tanh", "silu", "tanh"}))
+    base = base or subject()
+    free = free_parameters(base, KINDS)
     machine = applied(base, start_values(base, free) | truth)
     blank = [
         Observation(operator, threads, 1.0, CALM)
@@ -122,7 +131,7 @@ def test_a_folder_that_cannot_be_written_is_said_first(tmp_path: Path) -> None:
 def test_without_host_there_is_nothing_to_calibrate() -> None:
     result = CliRunner().invoke(app, ["calibrate"])
     assert result.exit_code == 2
-    assert "expected CASES and --on MACHINE, or --host" in result.stderr
+    assert "expected CASES and --on MACHINE, --host or --device" in result.stderr
 
 
 def test_host_measures_its_own_cases() -> None:
@@ -166,26 +175,59 @@ def test_every_job_runs_once_a_round_and_threads_change_once() -> None:
     jobs = [Job("a", 2, lambda: log.append("a")), Job("b", 1, lambda: log.append("b"))]
     jobs.append(Job("c", 2, lambda: log.append("c"), 1, lambda: log.append("before")))
     timings = timed_rounds(jobs, 0.0, set_threads=log.append, least=1)
-    one_round = [1, "b", 2, "a", "before", "c", "before", "c"]
+    # each change of threads is followed by a call that does not count
+    one_round = [1, "b", "b", 2, "a", "a", "before", "c", "before", "c"]
     assert log == one_round * 2
     assert [t.repetitions for t in timings] == [1, 1, 1]
 
 
-def test_threads_are_used_from_where_timings_say_so() -> None:
-    base, observed = planted({})  # pytorch-eager uses them from 32,768 elements on
+def test_when_threads_are_used_is_seen_in_the_timings() -> None:
+    base, _ = planted({})
     library = base.section.library
     assert library is not None
-    early = library.model_copy(update={"parallel_elements": 4096})
-    wrong = Subject(base.profile, base.section.model_copy(update={"library": early}))
-
-    def residuals(trial: Subject) -> np.ndarray:
-        found = predicted_s(observed, trial.profile, trial.section)
-        return np.asarray(np.log(found) - np.log([one.seconds for one in observed]))
-
-    found = _parallel_from(wrong, residuals).section.library
+    update = {"gemv_threads": 1, "single_thread_rows": 4}
+    changed = library.model_copy(update=update)
+    machine = Subject(base.profile, base.section.model_copy(update={"library": changed}))
+    _, observed = planted({}, machine)
+    found = with_threads_seen(base, observed).section.library
     assert found is not None
-    assert found.parallel_elements == 32_768
-    assert _parallel_from(base, residuals) == base
+    assert {name: getattr(found, name) for name in update} == update
+    # what was measured on one thread alone, or not at all, says nothing
+    one = tuple(o for o in observed if o.threads == 1)
+    assert with_threads_seen(base, one) == base
+
+
+@pytest.mark.parametrize("choices", [gemv_choices, loop_choices])
+def test_whole_numbers_are_chosen_by_the_timings(
+    choices: Callable[[Subject], tuple[Subject, ...]],
+) -> None:
+    base, observed = planted({})
+    base = applied(base, start_values(base, free_parameters(base, KINDS)))
+    residuals = Residuals(observed)
+    for wrong in choices(base):
+        best = best_of(wrong, choices(wrong), lambda one: float(abs(residuals(one)).sum()))
+        assert best.section == base.section
+
+
+def test_the_part_of_the_last_cache_that_counts_is_found() -> None:
+    base, _ = planted({})
+    l3 = base.profile.memory["l3"]
+    smaller = l3.model_copy(update={"capacity_bytes": int(l3.capacity_bytes * 0.5)})
+    machine = base.profile.model_copy(update={"memory": {**base.profile.memory, "l3": smaller}})
+    _, observed = planted({}, Subject(machine, base.section))
+    alone = tuple(one for one in observed if one.threads == 1)
+    found = fit_observations(alone, base)
+    assert found.subject.profile.memory["l3"].capacity_bytes == l3.capacity_bytes // 2
+    assert max(map(abs, found.after)) < 0.05
+
+
+def test_of_several_instances_the_median_counts() -> None:
+    add = next(o for o in Design(2**20).operators if o.label == "add fp32 12288")
+    assert add.instances == 3
+    times = [Timing(seconds, 0.0, 9, 0) for seconds in (5.0, 1.9, 2.0, 7.0)]
+    kept, timings = merged([(add, 1), (add, 1), (add, 1), (add, 2)], times)
+    assert kept == [(add, 1), (add, 2)]
+    assert [one.seconds for one in timings] == [2.0, 7.0]
 
 
 def test_the_share_of_a_last_cache_ends_where_rates_fall() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from simulator.cli import app
+from simulator.scenario import Scenario
 
 A100 = ("--on", "nvidia-a100-sxm4-80gb")
 BERT = {
@@ -192,6 +194,15 @@ def test_list(what: str, words: list[str]) -> None:
     assert all(row["name"] in text for row in rows)
 
 
+def test_hardware_fits_a_terminal_of_100_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    for choice in ((), ("--kind", "cpu")):
+        text = good("list", "hardware", *choice).stdout
+        assert "…" not in text
+        assert max(len(line) for line in text.splitlines()) <= 100
+        assert ("kind" in text.splitlines()[0]) == (not choice)
+
+
 def test_hardware_is_chosen_by_its_figures() -> None:
     chosen = ("--vendor", "NVIDIA", "--kind", "gpu", "--min-memory", "70GB", "--max-tdp", "400 W")
     rows = json.loads(good("list", "hardware", *chosen, "--sort", "bandwidth", "--json").stdout)
@@ -239,9 +250,23 @@ def test_show_hardware_with_every_source() -> None:
     result = good("show", "nvidia-a100-sxm4-80gb")
     for words in ("burst: 1.41 GHz", "memory.dram", "80 GiB", "matrix fp16: 1024", "whitepaper"):
         assert words in result.stdout
+    # 2 x 108 cores x 1.41 GHz x 1024; by 2.039 TB/s
+    assert "fp16: 312 TFLOP/s, 153 a byte" in result.stdout
     data = json.loads(good("show", "nvidia-a100-sxm4-80gb", "--json").stdout)
     assert data["clock"]["burst"] == "1.41 GHz"
     assert all("source" in entry for entry in data["efficiency"].values())
+
+
+def test_show_hardware_begins_with_its_note_and_leaves_defaults_out() -> None:
+    text = good("show", "apple-m2-max-cpu").stdout
+    assert text.splitlines()[2].startswith("Note: One thread can use")
+    assert "ramp" not in text
+    assert "sparse_2_4" not in text
+    lines = text.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("efficiency.matmul "))
+    assert lines[at + 1].startswith("efficiency.matmul_vector ")  # one row for both
+    data = json.loads(good("show", "apple-m2-max-cpu", "--json").stdout)
+    assert data["efficiency"]["matmul_vector"]["ramp"] == "0 s"
 
 
 def test_show_a_runtime() -> None:
@@ -271,6 +296,17 @@ def test_help_and_version() -> None:
         assert all(f"  {name} " in text for name in ("run", "list", "show", "compare"))
     assert good("--version").stdout.startswith("moments 0.")
     assert "--on HARDWARE" in good("run", "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_help_has_sections_and_every_option_of_a_scenario(command: str) -> None:
+    text = good(command, "--help").stdout
+    for heading in ("Request", "Runtime", "Types and smaller models", "Several devices", "Other"):
+        assert f"\n{heading}:\n" in text
+    names = {field.name for field in fields(Scenario)} - {"workload", "hardware", "stretch"}
+    spelled = {"changes": "set", "dims": "dim"}
+    for name in names:
+        assert f"--{spelled.get(name, name).replace('_', '-')} " in text, name
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import ceil
 
 import pytest
@@ -165,6 +166,62 @@ def test_a_vector_times_a_matrix_goes_row_by_row() -> None:
     assert "packing" not in dict(demand.serial)
 
 
+def test_few_rows_are_packed_and_multiplied_on_one_thread() -> None:
+    # 160 MACs on one core; 120 cycles as above and 3 ns for each of 4 rows, shared by nobody
+    library = {"pack_cycles_per_weight": 2.0, "pack_row": "3 ns", "single_thread_rows": 8}
+    demand = demand_of(product(8, 4, 5, "fp32"), Traffic((0,)), cpu(library))
+    assert (demand.cores, demand.arithmetic_cycles(1)) == (1, 160)
+    assert dict(demand.serial)["packing"] == 120 + 4 * 3
+    assert demand_of(product(9, 4, 5, "fp32"), Traffic((0,)), cpu(library)).cores == 2
+
+
+def test_attention_packs_keys_and_values_for_each_block_of_queries() -> None:
+    def cycles(queries: int, **library: object) -> int:
+        shape = AttentionShape(1, 2, 2, 4, queries, 8, False)
+        on = cpu({"pack_cycles_per_weight": 3.0, **library})
+        return demand_of(attention("a", shape, "fp32"), Traffic((0,)), on).arithmetic_cycles(2)
+
+    # 2 heads x 2 blocks of 4 queries, each packs 8 keys x (4 + 4) columns in 3 cycles and calls 2
+    # products that take 5 ns more: 4 (192 + 10) = 808 core-cycles on 2 cores
+    blocks = {"attention_blocks": [[2, 4]], "nested_call": "5 ns"}
+    assert cycles(8, **blocks) - cycles(8) == 404
+    # the 3 queries of one block: 2 (192 + 10) / 2; a single query is multiplied as a vector
+    assert cycles(3, **blocks) - cycles(3) == 202
+    assert cycles(1, **blocks) == cycles(1)
+
+
+def test_a_stream_as_large_as_the_last_cache_is_kept_in_half() -> None:
+    machine = load_profile("intel-core-i5-8500")
+    capacity = hierarchy(machine).capacities[-1]
+
+    def again_bytes(size: int) -> int:
+        table = LibraryTable(source="made up for a test", gemv_rows=3)
+        on = context(machine, kernel(), library=table)
+        nowhere = Traffic((0,) * (len(hierarchy(machine).capacities) + 1))
+        return demand_of(product(2, size // 4096, 1024, "fp32"), nowhere, on).memory_bytes
+
+    matrix = capacity // 4096 * 4096
+    assert again_bytes(matrix) == pytest.approx(matrix / 2, rel=1e-2)
+    # twice as large: all but 1 / (1 + 2^4) comes from memory again
+    assert again_bytes(2 * matrix) == pytest.approx(2 * matrix * 16 / 17, rel=1e-2)
+    assert again_bytes(matrix // 16) == 0  # an inner cache has it
+
+
+def test_steps_of_a_row_wise_kind_are_elementwise_kernels() -> None:
+    slow_rows = kernel(vector=0.1)
+    on = context(
+        TEACHING,
+        kernel(vector=1.0),
+        library=LibraryTable(source="made up for a test", steps={"softmax": 3}),
+    )
+    efficiency = {**on.profile.efficiency, "row": slow_rows}
+    on = replace(on, profile=on.profile.model_copy(update={"efficiency": efficiency}))
+    whole = replace(on, runtime=on.runtime.model_copy(update={"library": None}))
+    moment = softmax("s", "attention", rows=4, columns=8, dtype="fp32")
+    in_steps = demand_of(moment, Traffic((0,)), on).arithmetic_cycles(1)
+    assert demand_of(moment, Traffic((0,)), whole).arithmetic_cycles(1) > in_steps
+
+
 def test_the_clock_falls_towards_the_sustained_one() -> None:
     epyc = load_profile("amd-epyc-7763-1s")
     clock = epyc.clock.model_copy(update={"burst_hz": 4_000_000_000, "sustained_hz": 3_000_000_000})
@@ -306,8 +363,10 @@ def test_dot_products_run_on_the_vector_unit() -> None:
     moment = quantized(2, 64, 64, "q4_0")
     # 16 lanes take 64 int8 products a cycle, half of them: 8192 MACs / 32 = 256 core-cycles
     assert dot_product_core_cycles(moment, on, 0.5) == 256
-    # and 4096 weights x 0.25 for each of two rows: 2304 core-cycles on 16 cores
-    assert demand_of(moment, Traffic((0, 0, 0)), on).unit_cycles == (256 + 2048) // 16
+    # and 4096 weights x 0.25 for each of two rows: 2304 core-cycles on 16 cores, which hold
+    # 5.0 of the 5.7 GHz that cycles are counted in
+    unit_cycles = demand_of(moment, Traffic((0, 0, 0)), on).unit_cycles
+    assert unit_cycles == ceil((256 + 2048) // 16 * 5.7 / 5.0)
 
 
 def test_matrix_share_slows_the_products_of_its_types() -> None:

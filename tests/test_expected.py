@@ -48,6 +48,21 @@ def test_form_factors_of_a_die_are_one_machine() -> None:
         assert "none of GH100" in kernel.source
 
 
+@pytest.mark.parametrize(
+    ("name", "tflops"),
+    [("nvidia-h20-sxm-96gb", 141.9), ("nvidia-rtx-4090", 165.0), ("nvidia-h100-sxm5-80gb", 783.7)],
+)
+def test_room_under_the_tdp_is_speed(name: str, tflops: float) -> None:
+    """zzc0721/torch-performance-test-data, bf16: H20 and RTX 4090 keep their clock, H100 cannot."""
+    profile = load_profile(name)
+    kernel = expected_kernel(profile, "matmul", 2)
+    peak = 2e-12 * profile.width.matrix["bf16"] * profile.cores.count * profile.clock.burst_hz
+    reached = tflops / peak
+    assert kernel.arithmetic * kernel.sustained == pytest.approx(reached, abs=0.05)
+    assert (kernel.sustained == 1) == (reached > 0.9)
+    assert expected_kernel(profile, "matmul_vector", 4).sustained < 1  # left as it was
+
+
 def test_zero_shot_uses_no_calibration() -> None:
     assert isinstance(efficiency_of(A100, "matmul"), Calibration)
     zero = with_kernels(A100, "bf16", mode="zero-shot")

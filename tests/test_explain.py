@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import pairwise, permutations
 from math import log
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,13 +21,14 @@ from simulator.demand import Demand
 from simulator.engine import Plan, run
 from simulator.explain.critical_path import critical_path, path_steps
 from simulator.explain.difference import both_prepared, explain_difference, seconds_of
-from simulator.explain.elasticity import sensitivities
+from simulator.explain.elasticity import more_cores_note, sensitivities
 from simulator.explain.hybrids import MOST_GROUPS, groups_between, hybrid
 from simulator.explain.plots import draw_roofline, draw_tornado, draw_waterfall
 from simulator.explain.policies import policy_runs
 from simulator.explain.roofline import roofline
 from simulator.explain.shapley import coalitions, shapley_values, whole_parts
 from simulator.explain.views import difference_json
+from simulator.look import seconds_text
 from tests.test_invariants import jobs, plans
 from tests.test_timelines import STREAM, TEACHING, Graph, work
 from workloads import InputError
@@ -86,6 +88,23 @@ def test_break_even_is_where_the_elasticity_has_halved_and_the_limit_is_what_rem
     assert there == pytest.approx(share / 2, rel=0.05)
     assert fixed.doubled_s > result.latency_s > fixed.halved_s
     assert found["dram.bandwidth"].limit_cause == "latency"
+
+
+def test_that_more_cores_are_slower_is_laid_to_the_cache_that_they_divide() -> None:
+    scenario = Scenario("llama-3-8b", A100, prompt=128, drop_layers="31")
+    prepared = scenario.prepared()
+    result = prepared.run()
+    found = sensitivities(prepared, result)
+    (cores,) = [s for s in found if s.parameter.key == "cores"]
+    assert cores.limit_s > result.latency_s
+    text = more_cores_note(prepared, result, found)
+    assert "cores divide the bandwidth of L2" in text
+    count, factor = 16_308, 151  # the most that is tried, of 108
+    fed = replace(scenario, changes=(f"cores={count}", f"l2.bandwidth={factor}x")).run()
+    assert f"{count:,} of them" in text
+    assert f"and {seconds_text(fed.latency_s)} with" in text
+    toy = TOY.prepared()
+    assert more_cores_note(toy, toy.run(), sensitivities(toy, toy.run())) == ""
 
 
 def test_cores_are_changed_by_whole_ones() -> None:
@@ -328,6 +347,28 @@ def test_the_command_shows_and_writes_sensitivities(tmp_path: Path) -> None:
     assert sum(data["critical_path"]["by_stage_cycles"].values()) == data["cycles"]
     assert (tmp_path / "t.svg").exists()
     assert json.loads(good(*MACHINE, "--json", "-"))["parameters"][0]["key"] == "dispatch"
+
+
+@pytest.mark.parametrize(
+    ("options", "latency"),
+    [
+        (("--kv-dtype", "fp8", "--generate", "2"), {"kv_dtype": "fp8", "generate": 2}),
+        (("--fuse", "qkv", "--drop-layers", "10"), {"fuse": "qkv", "drop_layers": "10"}),
+        (("--power-cap", "200W"), {"power_cap": "200W"}),
+        (("--draft", "lookup", "--generate", "3"), {"draft": "lookup", "generate": 3}),
+        (("--cold", "host", "--no-fold"), {"cold": "host", "fold": False}),
+    ],
+)
+def test_what_is_explained_is_the_run_that_was_asked_for(
+    options: tuple[str, ...], latency: dict[str, Any]
+) -> None:
+    data = json.loads(good("gpt2", "--on", A100, "--prompt", "16", *options, "--json", "-"))
+    expected = Scenario("gpt2", A100, prompt=16, **latency).run()
+    assert data["latency_s"] == expected.latency_s
+
+
+def test_what_does_not_go_is_named_as_for_a_run() -> None:
+    assert "--draft and --beams" in bad(*MACHINE, "--beams", "2", "--draft", "gpt2")
 
 
 def test_the_command_shows_and_writes_a_difference(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +14,12 @@ from simulator.attribution import attribute, core_account, moment_core_cycles
 from simulator.bounds import busiest_resource_cycles, critical_path_cycles
 from simulator.demand import Demand
 from simulator.engine import Plan, run
+from simulator.engine.columns import Columns
+from simulator.engine.dataflow import Dataflow
+from simulator.engine.places import Places
+from simulator.engine.stream import Stream
 from simulator.sharing import RATE_ONE
+from simulator.trace import Place
 from tests.test_timelines import Graph
 
 demands = st.builds(
@@ -76,6 +84,37 @@ def test_every_run_obeys_the_rules(job: tuple[Graph, list[Demand]], plan: Plan) 
         assert trace.dispatched[i] <= trace.issued[i]
         assert len(set(trace.cores[i])) == len(trace.cores[i]) <= work[i].cores
     assert trace.cycles == max(trace.retired)
+
+
+@settings(max_examples=200, deadline=None)
+@given(jobs(), plans)
+def test_machines_made_for_one_device_do_what_the_general_one_does(
+    job: tuple[Graph, list[Demand]], plan: Plan
+) -> None:
+    graph, work = job
+    in_order = plan.policy == "stream"
+    place = Place("device", 0, "device", plan.core_count, plan.memory_rate, in_order)
+    general = run(graph, work, replace(plan, places=(place,), home=[0] * len(work)))
+    trace = run(graph, work, plan)
+    for column in ("ready", "dispatched", "issued", "retired", "cores", "dispatch_cycles"):
+        assert getattr(trace, column) == getattr(general, column), column
+
+
+@pytest.mark.parametrize("kind", [Stream, Dataflow, Places])
+def test_no_cycle_takes_two_events(kind: type[Stream | Dataflow | Places]) -> None:
+    """One for each in which a moment retires, and none for the ends of flows or for dispatch."""
+    edges = tuple(tuple(p for p in (i - 1, i - 4) if p >= 0 and i % 3) for i in range(60))
+    work = [Demand(2, 5 + i % 7, 2, 40 + i, 0, (("latency", i % 5),), 3 * i) for i in range(60)]
+    columns = Columns(len(work))
+    plan = Plan(4, 10**9, 9 * RATE_ONE, policy="dataflow", host="asynchronous")
+    machine = kind(Graph(edges), work, plan, columns)
+    machine.start()
+    events = 0
+    while machine.environment.peek() < math.inf:
+        machine.environment.step()
+        events += 1
+    assert min(columns.retired) > 0
+    assert events == len(set(columns.retired))
 
 
 @settings(max_examples=200, deadline=None)

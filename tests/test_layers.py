@@ -59,7 +59,7 @@ def test_packages_import_only_from_the_layers_above(path: Path) -> None:
 
 def test_only_the_engine_imports_simpy() -> None:
     users = {module_name(p) for p in SOURCES if any(n.startswith("simpy") for n, _ in imports(p))}
-    assert users == {f"{ENGINE}.{part}" for part in ("places", "stream")}
+    assert users == {f"{ENGINE}.{part}" for part in ("dataflow", "places", "stream")}
 
 
 def test_only_the_facades_touch_the_engine() -> None:

@@ -31,10 +31,14 @@ PREFILL = Scenario(
 )
 
 
-def gemm(machine: str, size: int, share: float = 1.0) -> Run:
-    sizes = {"batch": 1, "m": size, "n": size, "k": size}
+def product(machine: str, shape: tuple[int, int, int], share: float = 1.0) -> Run:
+    sizes = dict(zip(("batch", "m", "n", "k"), (1, *shape), strict=True))
     case = Case("x", machine, 1, "kernel", "", "matmul", "fp16", "fp16", sizes, 1.0, "", "")
     return simulate(operator_program(case), load_profile(machine), "kernel", clock_share=share)
+
+
+def gemm(machine: str, size: int, share: float = 1.0) -> Run:
+    return product(machine, (size, size, size), share)
 
 
 def test_energy_of_operations_by_hand() -> None:
@@ -175,6 +179,49 @@ def test_t4_sustains_what_its_power_limit_leaves() -> None:
     """forums.developer.nvidia.com, thread 264462: 24 TFLOP/s of 65, back to back."""
     run = within_limit(lambda share: gemm("nvidia-t4", 4096, share), 70.0)
     assert 2 * 4096**3 / run.latency_s == pytest.approx(24e12, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "tflops"),
+    [
+        ("amd-mi300x", (10240, 15360, 8192), 668.4),
+        ("amd-mi325x", (13312, 10240, 8192), 784.9),
+        ("nvidia-a100-pcie-80gb", (2048, 5120, 6144), 252.9),
+    ],
+)
+def test_the_same_chip_sustains_more_at_a_higher_limit(
+    name: str, shape: tuple[int, int, int], tflops: float
+) -> None:
+    """stas00/ml-engineering, maximum achievable matmul FLOPS, bf16; the first two are one chip."""
+    limit = load_profile(name).power
+    assert limit is not None
+    run = within_limit(lambda share: product(name, shape, share), limit.tdp_watts)
+    assert run.clock_share < 1
+    m, n, k = shape
+    assert 2e-12 * m * n * k / run.latency_s == pytest.approx(tflops, rel=0.05)
+
+
+ODD = {
+    "cerebras-wse-3": "its operands come from outside, at 150 GB/s",
+    "groq-lpu-v1": "holds no product of this size",
+    "intel-core-ultra-7-165h-npu": "the TDP is that of the whole processor",
+    "nvidia-t4": "70 W for a chip that would take three times that",
+    "mediatek-dimensity-9300-gpu": "the same: 8 W",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [n for n in list_profiles() if load_profile(n).kind == "gpu" and n not in ODD],
+)
+def test_a_large_product_draws_about_what_a_board_is_built_for(name: str) -> None:
+    """At burst clock, against the TDP: from cards for games, which keep some of it for graphics and
+    for their memory, to chips that their limit slows down (MI300X). Guards against slips in either.
+    """
+    profile, power = load_profile(name), gemm(name, 8192).power
+    assert profile.power is not None
+    assert power is not None
+    assert 0.3 < power.average_watts / profile.power.tdp_watts < 2.5
 
 
 def test_operators_run_in_bursts_and_passes_for_long() -> None:

@@ -55,6 +55,21 @@ def test_targets_bound_the_search() -> None:
         search(study(grid=GRID), ["latency"], [Target.parse("latency<1e-9")])
 
 
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ("ttft_ms<200", "no point tried has ttft_s, to meet ttft_ms<200: a first token needs a pr"),
+        ("area<900", "no point tried has die_area_mm2, to meet area<900: it is not known of these"),
+    ],
+)
+def test_a_figure_that_no_point_has_is_named(subject: str, message: str) -> None:
+    inside = study_from_table(
+        {"base": {**BASE, "hardware": "amd-mi300x"}, "grid": {"batch": [1, 2]}}
+    )
+    with pytest.raises(InputError, match=message):
+        search(inside, ["latency"], [Target.parse(subject)])
+
+
 def test_a_large_space_is_sampled_and_goes_on_from_its_storage(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     store = tmp_path / "s.db"

@@ -17,10 +17,10 @@ from workloads.errors import InputError
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*:ResourceWarning")]
 
 
-def study() -> Study:
+def study(samples: int = 300) -> Study:
     base = {"workload": "gpt2", "hardware": "nvidia-a100-sxm4-80gb", "context": 64}
     span = {"from": "0.5x", "to": "4x", "scale": "log"}
-    table = {"samples": 300, "seed": 1, "batch": [1, 2], "dram.bandwidth": span}
+    table = {"samples": samples, "seed": 1, "batch": [1, 2], "dram.bandwidth": span}
     return study_from_table({"base": base, "random": table})
 
 
@@ -40,20 +40,23 @@ def test_a_cluster_finds_what_one_process_does(cluster: Any, tmp_path: Path) -> 
 
 
 def test_a_killed_worker_loses_nothing(cluster: Any, tmp_path: Path) -> None:
-    run_study(study(), tmp_path / "one.csv", jobs=1)
-    seen: list[int] = []
+    """One is killed in the midst of its work, which the others take over."""
+    many = study(1000)
+    run_study(many, tmp_path / "one.csv", jobs=1)
+    killed: list[int] = []
 
     def kill_one(done: int, total: int) -> None:
-        if done and not seen:
-            worker = next(iter(cluster.workers.values()))
-            seen.append(worker.pid)
+        if done and not killed:
+            busy = {w.address for w in cluster.scheduler.workers.values() if w.processing}
+            worker = next(w for w in cluster.workers.values() if w.worker_address in busy)
+            killed.append(worker.pid)
             os.kill(worker.pid, signal.SIGKILL)
 
     outcome = run_study(
-        study(), tmp_path / "dask.csv", dask=cluster.scheduler_address, progress=kill_one
+        many, tmp_path / "dask.csv", dask=cluster.scheduler_address, progress=kill_one
     )
-    assert seen
-    assert outcome.computed == 300
+    assert killed
+    assert outcome.computed == 1000
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "dask.csv").read_bytes()
 
 

@@ -62,14 +62,18 @@ def fitted(
         robust = _OUTLIER * np.sqrt(2 * (np.sqrt(1 + (errors / _OUTLIER) ** 2) - 1))
         return np.concatenate([robust / np.sqrt(errors.size), expectation * moves])
 
+    def by_steps(moves: np.ndarray) -> np.ndarray:
+        """By steps of one length: steps relative to moves are next to nothing where those are 0."""
+        steps = np.where(moves + _STEP <= high, _STEP, -_STEP)
+        moved = (moves + row for row in np.diag(steps))
+        return np.column_stack([costs(to) - costs(moves) for to in moved]) / steps
+
     random = np.random.default_rng(seed)
     best = None
     for attempt in range(_STARTS):
         first = random.normal(0, 0.5, len(names)) if attempt else np.zeros(len(names))
         first = np.clip(first, low + 1e-3, high - 1e-3)
-        found = least_squares(
-            costs, first, bounds=(low, high), diff_step=_STEP, max_nfev=_EVALUATIONS
-        )
+        found = least_squares(costs, first, jac=by_steps, bounds=(low, high), max_nfev=_EVALUATIONS)
         if best is None or found.cost < best.cost:
             best = found
     assert best is not None  # noqa: S101 - there is at least one start

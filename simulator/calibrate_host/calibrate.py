@@ -5,26 +5,32 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from simulator.calibrate_host.choices import (
+    best_of,
+    cache_choices,
+    gemv_choices,
+    loop_choices,
+    with_threads_seen,
+)
 from simulator.calibrate_host.design import Design, Operator
 from simulator.calibrate_host.fit import Fit, fitted
 from simulator.calibrate_host.parameters import Subject, applied, free_parameters, start_values
-from simulator.calibrate_host.predicted import Observation, predictor
+from simulator.calibrate_host.predicted import Observation, Residuals
 from simulator.calibrate_host.rounds import LEAST_CALM, Job, Timing, load, timed_rounds
-from simulator.calibrate_host.stacks import NumpyStack, TorchStack, has_torch
+from simulator.calibrate_host.stacks import Stack, stack_class
 from workloads.errors import InputError
-from workloads.moment import Dtype
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from hardware_profiles.schema import Profile
 
-_PARALLEL_FROM = (4_096, 8_192, 16_384, 32_768, 65_536, 131_072)
 _CALL_S = 5e-6
 _RUN_S = 5e-4
 """Calls of one repetition take about so long together, so that the clock's own cost is small."""
+_TRIAL = 4
+"""Evaluations after which a fit shows how good it will become."""
 _ENOUGH = 0.4
 """Part of the timings that must be undisturbed for a fit."""
 
@@ -62,24 +68,25 @@ def calibrate_host(
     *,
     budget_s: float = 45.0,
     short: bool = False,
+    library: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> HostCalibration:
-    """Calibrate this machine under PyTorch, or under NumPy where PyTorch is not installed.
+    """Calibrate this machine under a `library`: by default PyTorch, or NumPy where it is missing.
 
     Takes `budget_s` and some 15 s for the probe, the preparation and the fit; `short` measures a
-    quarter of the operators. InputError: scipy is missing.
+    quarter of the operators. InputError: scipy or the library is missing, or the machine is busy.
     """
     _need_scipy()
+    make = stack_class(library)
     first_load = load()
     say("reading caches and memory with one thread and with all")
     from simulator.calibrate_host.probe import swept_profile
 
     profile, notes = swept_profile()
     cold = _cold_bytes(profile)
-    make = TorchStack if has_torch() else NumpyStack
-    design = Design(cold, dtypes_of(profile) if has_torch() else ("fp32",), short)
-    stack: TorchStack | NumpyStack = make(design.pool_bytes)
+    design = Design(cold, make.dtypes(profile), short)
+    stack = make(design.pool_bytes)
     say(f"measuring {len(design.operators)} operators of {stack.library}")
     with stack.quietly():
         jobs, kept, refused = _jobs(design.operators, stack, profile.cores.count)
@@ -87,7 +94,8 @@ def calibrate_host(
         timings = timed_rounds(
             [*jobs, *calls], budget_s, set_threads=stack.set_threads, progress=progress
         )
-    observed = observations(kept, timings[: len(jobs)])
+    kept, measured = merged(kept, timings[: len(jobs)])
+    observed = observations(kept, measured)
     _check_enough(observed, kept)
     called = zip(calls, timings[len(jobs) :], strict=True)
     dispatch = {job.name.partition(" ")[2]: timing for job, timing in called}
@@ -132,22 +140,40 @@ def _cold_bytes(profile: Profile) -> int:
 
 
 def _jobs(
-    operators: Sequence[Operator], stack: TorchStack | NumpyStack, cores: int
+    operators: Sequence[Operator], stack: Stack, cores: int
 ) -> tuple[list[Job], list[tuple[Operator, int]], list[str]]:
     """Jobs with the operator and threads of each; what the stack cannot run is named apart."""
-    jobs, kept, refused = [], [], []
+    jobs, kept = [], []
+    refused: dict[tuple[str, str], int] = {}
     for operator in operators:
-        call, why = stack.call(operator)
-        if call is None:
-            refused.append(f"{operator.label}: {why}")
-            continue
-        calls = _calls(call)
-        for threads in stack.thread_counts(cores):
-            if operator.tiny and threads > 1:
-                continue
-            kept.append((operator, threads))
-            jobs.append(Job(operator.label, threads, _repeated(call, calls), calls))
-    return jobs, kept, refused
+        for _ in range(stack.instances(operator)):
+            call, why = stack.call(operator)
+            if call is None:
+                key = (f"{operator.name} {operator.dtype}", why)
+                refused[key] = refused.get(key, 0) + 1
+                break
+            calls = _calls(call)
+            for threads in stack.thread_counts(cores):
+                if operator.tiny and threads > 1:
+                    continue
+                kept.append((operator, threads))
+                each = calls * stack.operators_a_call(operator)
+                jobs.append(Job(operator.label, threads, _repeated(call, calls), each))
+    return jobs, kept, [f"{n} of {name}: {why}" for (name, why), n in refused.items()]
+
+
+def merged(
+    kept: Sequence[tuple[Operator, int]], timings: Sequence[Timing]
+) -> tuple[list[tuple[Operator, int]], list[Timing]]:
+    """One timing of each operator and threads: that of the median among its instances."""
+    found: dict[tuple[str, int], list[tuple[tuple[Operator, int], Timing]]] = {}
+    for (operator, threads), timing in zip(kept, timings, strict=True):
+        found.setdefault((operator.label, threads), []).append(((operator, threads), timing))
+    middle = [
+        sorted(several, key=lambda one: one[1].seconds)[len(several) // 2]
+        for several in found.values()
+    ]
+    return [one for one, _ in middle], [timing for _, timing in middle]
 
 
 def _calls(call: Callable[[], Any]) -> int:
@@ -191,57 +217,41 @@ def observations(
 
 
 def fit_observations(observed: Sequence[Observation], base: Subject) -> HostCalibration:
-    """The parameters that make the predictions of all observations nearest to what was measured."""
-    import numpy as np
+    """The parameters that make the predictions of all observations nearest to what was measured.
 
-    measured = np.log([one.seconds for one in observed])
-
-    predicted_s = predictor(observed, base.profile)
-
-    def residuals(subject: Subject) -> np.ndarray:
-        return np.asarray(np.log(predicted_s(subject.profile, subject.section)) - measured)
-
-    before = residuals(base)
+    When products use threads is read off the timings. The part of the last cache that counts is
+    chosen by a fit with each; the rows of matrix-vector products, and the elements from which on
+    loops use threads, by what the fit then predicts with each.
+    """
+    residuals = Residuals(observed)
     kinds = frozenset(name for one in observed for name in (one.operator.name, one.operator.dtype))
     free = free_parameters(base, kinds)
 
-    def fit(start: Mapping[str, float]) -> Fit:
-        return fitted(free, start, lambda values: residuals(applied(base, values)))
+    def fit(subject: Subject, start: Mapping[str, float], evaluations: int = 25) -> Fit:
+        return fitted(free, start, lambda v: residuals(applied(subject, v)), evaluations)
 
-    found = fit(start_values(base, free))
-    better = _parallel_from(base, lambda trial: residuals(applied(trial, found.values)))
-    if better != base:
-        base = better
-        found = fit(found.values)
+    def cost(subject: Subject, values: Mapping[str, float]) -> float:
+        return float(abs(residuals(applied(subject, values))).sum())
+
+    before = residuals(base)
+    base = with_threads_seen(base, observed)
+    found = fit(base, start_values(base, free))
+    start = found.values
+    chosen = best_of(
+        base, cache_choices(base), lambda one: cost(one, fit(one, start, _TRIAL).values)
+    )
+    if chosen != base:
+        found = fit(chosen, found.values)
+    for choices in (gemv_choices, loop_choices):
+        better = best_of(chosen, choices(chosen), partial(cost, values=found.values))
+        if better != chosen:
+            chosen = better
+            found = fit(chosen, found.values)
     date = datetime.date.today().isoformat()
     source = f"fitted on {date} to {len(observed)} timings of this machine's own kernels"
-    subject = applied(base, found.values, source)
+    subject = applied(chosen, found.values, source)
     return HostCalibration(
         subject=subject, base_runtime="", library="", date=date, observations=tuple(observed),
         before=tuple(before.tolist()), after=tuple(residuals(subject).tolist()),
         values=found.values, not_identified=found.not_identified, dispatch={}, load=(None, None),
     )  # fmt: skip
-
-
-def _parallel_from(base: Subject, residuals: Callable[[Subject], np.ndarray]) -> Subject:
-    """The base with the number of elements from where on loops use all threads, which fits best.
-
-    It stays where another fits better by less than 2 % of all residuals together.
-    """
-    library = base.section.library
-    if library is None or base.profile.cores.count == 1:
-        return base
-
-    def at(limit: int) -> Subject:
-        changed = library.model_copy(update={"parallel_elements": limit})
-        return Subject(base.profile, base.section.model_copy(update={"library": changed}))
-
-    costs = {limit: float(abs(residuals(at(limit))).sum()) for limit in _PARALLEL_FROM}
-    best = min(costs, key=lambda limit: costs[limit])
-    return at(best) if costs[best] < 0.98 * float(abs(residuals(base)).sum()) else base
-
-
-def dtypes_of(profile: Profile) -> tuple[Dtype, ...]:
-    """Types of products to measure: fp32, bf16 where a unit has it, fp16 likewise."""
-    wanted: tuple[Dtype, ...] = ("bf16", "fp16")
-    return ("fp32", *(d for d in wanted if profile.width.macs_per_cycle(d) is not None))

@@ -14,7 +14,9 @@ from simulator.runtime import LibraryTable
 if TYPE_CHECKING:
     from simulator.calibrate_host.calibrate import HostCalibration
 
-_FIGURES = ("arithmetic", "vector", "special", "unit_s")
+_FIGURES = ("arithmetic", "bandwidth", "vector", "special", "unit_s")
+_TIMES = ("pack_row", "gemv_row", "fork_join", "nested_call", "page_fault")
+_WHOLE = ("gemv_rows", "single_thread_rows", "parallel_elements")
 PROFILE, RUNTIME, TIMINGS = "host.toml", "host-runtime.toml", "host-timings.csv"
 
 
@@ -74,10 +76,9 @@ def runtime_toml(found: HostCalibration) -> str:
     table: dict[str, Any] = {
         "pack_cycles_per_weight": _digits(library.pack_cycles_per_weight),
         "parallel": _digits(library.parallel),
-        "gemv_row": _seconds(library.gemv_row_s),
-        "parallel_elements": library.parallel_elements,
-        "fork_join": _seconds(library.fork_join_s),
-        "page_fault": _seconds(library.page_fault_s),
+        **{name: _seconds(getattr(library, f"{name}_s")) for name in _TIMES},
+        **{name: getattr(library, name) for name in _WHOLE},
+        "attention_blocks": [list(pair) for pair in library.attention_blocks],
         "source": source,
         "steps": dict(library.steps),
         "special": {k: _digits(v) for k, v in library.special.items()},
@@ -97,15 +98,19 @@ def runtime_toml(found: HostCalibration) -> str:
 
 
 def _host(found: HostCalibration, steps: Mapping[str, int]) -> dict[str, Any]:
-    """Dispatch by kind; "add" stands for all others, and per_pass keeps its ratio to it."""
+    """Dispatch by kind; "add" stands for all others. Where a pass of one of these was not
+    measured as "per_pass", what it costs keeps its ratio to them."""
     host = found.subject.section.host
     seconds = {k: timing.seconds / steps.get(k, 1) for k, timing in found.dispatch.items()}
     moment = seconds.pop("add")
+    per_pass = seconds.pop("per_pass", None)
     entries: dict[str, Any] = {
         "moment": _seconds(moment),
         "by_kind": {kind: _seconds(value) for kind, value in seconds.items()},
     }
-    if host is not None:
+    if per_pass is not None:
+        entries["per_pass"] = _seconds(max(0.0, per_pass - moment))
+    elif host is not None:
         known = [(seconds[k], s) for k, s in host.by_kind_s.items() if k in seconds]
         ratio = math.exp(sum(math.log(a / b) for a, b in known) / len(known)) if known else 1.0
         entries["per_pass"] = _seconds(host.per_pass_s * ratio)

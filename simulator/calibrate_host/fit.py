@@ -19,7 +19,8 @@ _EXPECTATION = 0.01
 _STEP = 0.03
 """Part of a spread by which a parameter is moved to see its effect: cycles are whole numbers, and
 the smallest timings have a few thousand of them."""
-_EVALUATIONS = 25
+_ENOUGH = 3e-4
+"""Part of the cost by which it must still fall for the solver to go on."""
 _LEARNT = 0.7
 
 
@@ -35,6 +36,7 @@ def fitted(
     free: Mapping[str, Free],
     start: Mapping[str, float],
     residuals: Callable[[Mapping[str, float]], np.ndarray],
+    evaluations: int = 25,
 ) -> Fit:
     """The parameters that make `residuals` (log of predicted over measured) small.
 
@@ -78,7 +80,8 @@ def fitted(
         np.zeros(len(names)),
         jac=lambda x: slopes(x, costs),
         bounds=(low, high),
-        max_nfev=_EVALUATIONS,
+        max_nfev=evaluations,
+        ftol=_ENOUGH,
     )
     plain = slopes(best.x, lambda x: residuals(values(x))) / _OUTLIER
     left = np.sqrt(np.diag(np.linalg.inv(plain.T @ plain + np.eye(len(names)))))

@@ -15,8 +15,11 @@ from simulator.runtime import LibraryTable
 from simulator.sharing import RATE_ONE
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hardware_profiles.schema import Profile
     from simulator.calibrate_host.design import Operator
+    from simulator.calibrate_host.parameters import Subject
     from simulator.calibrate_host.rounds import Timing
     from simulator.runtime import OnDevice
 
@@ -40,6 +43,27 @@ def predicted_s(
     is not fresh, the memory of the one before is free again and is taken for it.
     """
     return predictor(observed, profile)(profile, section)
+
+
+class Residuals:
+    """log(predicted / measured) of each observation, for any machine of the same cores."""
+
+    def __init__(self, observed: Sequence[Observation]) -> None:
+        import numpy as np
+
+        self._observed = observed
+        self._measured = np.log([one.seconds for one in observed])
+        self._predictors: dict[tuple[int, ...], Callable[[Profile, OnDevice], list[float]]] = {}
+
+    def __call__(self, subject: Subject) -> np.ndarray:
+        import numpy as np
+
+        profile = subject.profile
+        capacities = tuple(level.total_bytes for level in profile.memory.values())
+        if capacities not in self._predictors:
+            self._predictors[capacities] = predictor(self._observed, profile)
+        seconds = self._predictors[capacities](profile, subject.section)
+        return np.asarray(np.log(seconds) - self._measured)
 
 
 def predictor(

@@ -55,7 +55,8 @@ def timed_rounds(
 ) -> list[Timing]:
     """A timing of each job: rounds of all jobs until `budget_s` is spent, at least `least`.
 
-    Jobs of equal threads follow one another. The first round warms up and does not count.
+    Jobs of equal threads follow one another, the first of them once more before it is timed, since
+    a change of threads slows the next call. The first round warms up and does not count.
     `progress` is told seconds spent and in all.
     """
     order = sorted(range(len(jobs)), key=lambda i: jobs[i].threads)
@@ -68,6 +69,7 @@ def timed_rounds(
             if jobs[index].threads != threads:
                 threads = jobs[index].threads
                 set_threads(threads)
+                jobs[index].run()
             taken = _once(jobs[index])
             if rounds:
                 samples[index].append(taken)

@@ -18,6 +18,7 @@ from simulator.cli.explain import explain
 from simulator.cli.import_model import import_command
 from simulator.cli.lint import lint_command
 from simulator.cli.listing import list_command
+from simulator.cli.options import InSections
 from simulator.cli.run import run
 from simulator.cli.show import show_command
 from simulator.cli.study import plot_command, search_command, study_command
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command()(run)
+app.command(cls=InSections)(run)
 app.command("list")(list_command)
 app.command("import")(import_command)
 app.command("show")(show_command)
@@ -42,7 +43,7 @@ app.command()(complexity)
 app.command("study")(study_command)
 app.command("plot")(plot_command)
 app.command("search")(search_command)
-app.command()(explain)
+app.command(cls=InSections)(explain)
 app.command()(diff)
 
 

@@ -27,7 +27,7 @@ def calibrate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write the calibrated machine, for --on FILE; with --host a folder  [out]",
+            help="Write the machine, for --on FILE; with --host, --device a folder  [out]",
         ),
     ] = None,
     seconds: Annotated[
@@ -36,18 +36,34 @@ def calibrate(
     short: Annotated[
         bool, typer.Option("--short", help="--host: a quarter of the timings, for a first look")
     ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="cuda", help="Measure the CUDA GPU of this machine, with PyTorch"),
+    ] = None,
+    library: Annotated[
+        str | None,
+        typer.Option(help="--host: measure torch, numpy or onnxruntime  [torch, else numpy]"),
+    ] = None,
 ) -> None:
     """Fit the kernels of a machine to a few of the measured CASES, or to its own with --host."""
     from workloads.errors import InputError
 
-    if host:
+    if device is not None:
+        from simulator.cli.calibrate_cuda import calibrate_this_device
+
+        if cases is not None or host:
+            raise InputError("--device measures its own cases; leave out CASES and --host")
+        calibrate_this_device(device, out or Path("out"), on)
+    elif host:
         from simulator.cli.calibrate_host import calibrate_this_machine
 
         if cases is not None or on is not None:
             raise InputError("--host measures its own cases on this machine; leave out CASES, --on")
-        calibrate_this_machine(out or Path("out"), seconds, short)
+        calibrate_this_machine(out or Path("out"), seconds, short, library)
     elif cases is None or on is None:
-        raise InputError("nothing to calibrate; expected CASES and --on MACHINE, or --host")
+        raise InputError(
+            "nothing to calibrate; expected CASES and --on MACHINE, --host or --device"
+        )
     else:
         _calibrate_cases(cases, on, out)
 
@@ -65,8 +81,8 @@ def _calibrate_cases(cases: Path, on: str, out: Path | None) -> None:
     read = read_cases(cases)
     own = [case for case in read if case.hardware == profile.name]
     found = calibrate_cases(own or read, profile)
-    show(_table(found))
-    note(_remarks(found))
+    show(calibrated_table(found))
+    note(calibrated_remarks(found))
     if own and len(own) < len(read):
         note([f"left out {len(read) - len(own)}: measured on other machines"])
     if out is not None:
@@ -84,7 +100,8 @@ def _base(on: str, out: Path) -> str:
     return os.path.relpath(Path(on).resolve(), out.resolve().parent)
 
 
-def _table(found: Calibrated) -> Table:
+def calibrated_table(found: Calibrated) -> Table:
+    """Errors of each kind of kernels, before and after."""
     from rich.table import Table
 
     result = Table(title=f"Mean absolute error in percent, {found.profile.name}")
@@ -102,7 +119,7 @@ def _table(found: Calibrated) -> Table:
     return result
 
 
-def _remarks(found: Calibrated) -> list[str]:
+def calibrated_remarks(found: Calibrated) -> list[str]:
     """What could not be identified, and why cases were left out."""
     lines = []
     for kind in found.kinds:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from simulator.calibrate_host import HostCalibration
 
 
-def calibrate_this_machine(folder: Path, seconds: float, short: bool) -> None:
+def calibrate_this_machine(folder: Path, seconds: float, short: bool, library: str | None) -> None:
     """Measure, fit, write the files and show what is left."""
     from simulator.calibrate_host import calibrate_host, write_files
     from simulator.calibrate_host.files import targets
@@ -22,6 +22,7 @@ def calibrate_this_machine(folder: Path, seconds: float, short: bool) -> None:
         found = calibrate_host(
             budget_s=seconds,
             short=short,
+            library=library,
             progress=lambda done, total: update(done * 100, total * 100),
             say=lambda line: note([line]),
         )

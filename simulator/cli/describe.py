@@ -50,29 +50,68 @@ def plain(thing: Model | Profile | Runtime) -> dict[str, Any]:
         energy = energy_of(thing)
         if energy is not None:
             data["power"]["energy"] = energy.model_dump(mode="json", by_alias=True)
-        return {**data, "efficiency": _efficiency(thing)}
+        return {**data, "efficiency": _efficiency(thing, brief=False)}
     return thing.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def describe(thing: Model | Profile | Runtime) -> RenderableType:
-    """All figures with their sources."""
+    """All figures with their sources; of the kernels of a machine, those not at their defaults."""
     if isinstance(thing, Model):
         return _describe_model(thing)
     data = plain(thing)
-    kind = f"{data['kind']}, " if isinstance(thing, Profile) else ""
+    kind = ""
+    if isinstance(thing, Profile):
+        kind = f"{thing.kind}, "
+        data = {**_with_peaks(thing, data), "efficiency": _efficiency(thing, brief=True)}
     title = Text.assemble((thing.title, "bold"), f"  ({kind}{thing.name})\n")
+    if isinstance(thing, Profile) and thing.notes:
+        title.append(f"\nNote: {thing.notes}\n")
     table = _plain_table("", "figures", "source")
     table.columns[0].style = "bold"
     table.columns[2].style = "dim"
-    for name, figures, source in _rows(data):
+    for name, figures, source in _merged(_rows(data)):
         table.add_row(name, figures, source)
+    if isinstance(thing, Profile):
+        table.caption = "Parameters of kernels at their defaults are left out; --json gives all."
+        table.caption_justify = "left"
     return Group(title, table)
+
+
+def _with_peaks(profile: Profile, data: Mapping[str, Any]) -> dict[str, Any]:
+    """With what the clock and the widths come to, behind them."""
+    found: dict[str, Any] = {}
+    dram = profile.memory["dram"].bandwidth_bytes_per_s
+    per_s = 2 * profile.cores.count * profile.clock.burst_hz
+    for dtype in ("fp64", "fp32", "bf16", "fp16", "fp8", "int8"):
+        width = profile.width.macs_per_cycle(dtype)
+        if width is not None:
+            rate = amount_text(per_s * width, "OP/s" if dtype == "int8" else "FLOP/s")
+            found[dtype] = f"{rate}, {per_s * width / dram:.3g} a byte"
+    row = {
+        **found,
+        "source": "worked out, dense: 2 x cores x burst clock x width; a byte of memory traffic",
+    }
+    inserted = {}
+    for key, value in data.items():
+        inserted[key] = value
+        if key == "width":
+            inserted["peaks"] = row
+    return inserted
+
+
+def _merged(rows: Iterator[tuple[str, str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Rows that say the same under several names, as one."""
+    same: dict[tuple[str, str], list[str]] = {}
+    for name, figures, source in rows:
+        same.setdefault((figures, source), []).append(name)
+    for (figures, source), names in same.items():
+        yield "\n".join(names), figures, source
 
 
 def _plain_table(*columns: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="cyan")
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     return table
 
 
@@ -88,7 +127,8 @@ def _rows(data: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def _table_rows(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     inner = {k: v for k, v in table.items() if isinstance(v, Mapping) and "source" in v}
-    own = {k: v for k, v in table.items() if k not in inner and k != "source"}
+    left_out = ("source", *inner)
+    own = {k: v for k, v in table.items() if k not in left_out and v not in ([], {})}
     lines = [line for key, value in own.items() for line in _figure(key, value)]
     if lines:
         yield name, "\n".join(lines), str(table.get("source", ""))
@@ -108,15 +148,26 @@ def _value(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:g}"
-    return str(value)
+    number, space, unit = str(value).partition(" ")
+    if unit and len(number) > 6 and number.replace(".", "", 1).isdigit():
+        number = f"{float(number):.4g}"  # fitted, or worked out: 1.6825000000000001 ns
+    return number + space + unit
 
 
-def _efficiency(profile: Profile) -> dict[str, Any]:
-    """By class of kernels; those that the profile leaves to its kind of machine too."""
+def _efficiency(profile: Profile, *, brief: bool) -> dict[str, Any]:
+    """By class of kernels; those that the profile leaves to its kind of machine too.
+
+    `brief`: without the parameters at their defaults.
+    """
     found = {}
     for name in get_args(KernelName):
         kernel = usual_efficiency(profile, name, "fp16")
-        entry = kernel.model_dump(mode="json", by_alias=True, include=set(KernelClass.model_fields))
+        entry = kernel.model_dump(
+            mode="json",
+            by_alias=True,
+            include=set(KernelClass.model_fields),
+            exclude_defaults=brief,
+        )
         if name not in profile.efficiency and profile.kind == "cpu":
             entry["source"] = f"as any {profile.kind}: {entry['source']}"
         found[name] = entry

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from simulator.cli.import_model import sizes
+from simulator.cli.options import takes_scenario
+from simulator.scenario import Scenario
 
-if TYPE_CHECKING:
-    from simulator.scenario import Scenario
+_EXPLAIN = partial(typer.Option, rich_help_panel="What to explain, and how to show it")
 
 
 @dataclass(frozen=True)
@@ -43,75 +44,40 @@ class _Outputs:
             check_picture(picture)
 
 
+@takes_scenario
 def explain(
-    workload: Annotated[str, typer.Argument(help="As for moments run")],
-    on: Annotated[str, typer.Option("--on", metavar="HARDWARE", help="As for moments run")],
+    scenario: Scenario,
     against: Annotated[
-        str | None, typer.Option(metavar="HARDWARE", help="Explain the difference to this machine")
+        str | None, _EXPLAIN(metavar="HARDWARE", help="Explain the difference to this machine")
     ] = None,
-    runtime: Annotated[str | None, typer.Option(help="The software stack")] = None,
     against_runtime: Annotated[
-        str | None, typer.Option(metavar="RUNTIME", help="Explain the difference to this software")
-    ] = None,
-    prompt: Annotated[int | None, typer.Option(help="Tokens to read, a sequence")] = None,
-    context: Annotated[int | None, typer.Option(help="Cached tokens instead of a prompt")] = None,
-    batch: Annotated[int, typer.Option(help="Sequences side by side")] = 1,
-    generate: Annotated[int, typer.Option(help="Tokens to generate, a sequence")] = 0,
-    dtype: Annotated[str | None, typer.Option(help="Type of the arithmetic")] = None,
-    weight_dtype: Annotated[str | None, typer.Option(help="Type of stored weights")] = None,
-    threads: Annotated[int | None, typer.Option(help="Use so many of the machine's cores")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a figure, of both machines"),
-    ] = None,
-    tensor_parallel: Annotated[int, typer.Option(help="Devices that share each product")] = 1,
-    pipeline_parallel: Annotated[
-        int, typer.Option(help="Devices that have the layers one after another")
-    ] = 1,
-    policy: Annotated[str | None, typer.Option(help="Order of ready moments")] = None,
-    cores_per_moment: Annotated[
-        int | None, typer.Option(help="Moments side by side, on at most so many cores each")
+        str | None, _EXPLAIN(metavar="RUNTIME", help="Explain the difference to this software")
     ] = None,
     policies: Annotated[
-        bool, typer.Option("--policies", help="Compare all policies, instead of parameters")
+        bool, _EXPLAIN("--policies", help="Compare all policies, instead of parameters")
     ] = False,
     tornado: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw half and twice of each parameter")
+        Path | None, _EXPLAIN(metavar="FILE", help="Draw half and twice of each parameter")
     ] = None,
     roofline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw every moment below the roofs")
+        Path | None, _EXPLAIN(metavar="FILE", help="Draw every moment below the roofs")
     ] = None,
     waterfall: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the difference by its parts")
+        Path | None, _EXPLAIN(metavar="FILE", help="Draw the difference by its parts")
     ] = None,
     json: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write the figures; - prints them instead")
-    ] = None,
-    probe: Annotated[
-        bool, typer.Option("--probe/--no-probe", help="Measure the host (some seconds, once)")
-    ] = True,
-    dim: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=SIZE", help="Size of an open axis of an .onnx file; repeat it"),
+        str | None, _EXPLAIN(metavar="FILE", help="Write the figures; - prints them instead")
     ] = None,
 ) -> None:
     """Explain what a run of a WORKLOAD is sensitive to, or why another machine is faster."""
-    from simulator.scenario import Scenario
     from workloads.errors import InputError
 
     differs = against is not None or against_runtime is not None
     outputs = _Outputs(tornado, roofline, waterfall, json)
     outputs.check("policies" if policies else "difference" if differs else "run")
-    if policies and (differs or policy is not None):
+    if policies and (differs or scenario.policy is not None):
         raise InputError("--policies compares all of them on one machine; leave out --policy, "
                          "--against and --against-runtime")  # fmt: skip
-    scenario = Scenario(
-        workload, on, runtime=runtime, prompt=prompt, batch=batch, generate=generate,
-        context=context, dtype=dtype, weight_dtype=weight_dtype, threads=threads, probe=probe,
-        changes=tuple(changes or ()), tensor_parallel=tensor_parallel,
-        pipeline_parallel=pipeline_parallel, dims=sizes(dim) if dim else None,
-        policy=policy, cores_per_moment=cores_per_moment,
-    )  # fmt: skip
     if policies:
         _explain_policies(scenario, outputs)
     elif differs:
@@ -123,7 +89,7 @@ def explain(
 def _explain_run(scenario: Scenario, outputs: _Outputs) -> None:
     from simulator.cli.console import note, progress_bar, show, show_json, write_json
     from simulator.explain.critical_path import critical_path
-    from simulator.explain.elasticity import sensitivities
+    from simulator.explain.elasticity import more_cores_note, sensitivities
     from simulator.explain.plots import draw_roofline, draw_tornado
     from simulator.explain.roofline import roofline
     from simulator.explain.views import sensitivity_json, sensitivity_table
@@ -136,6 +102,7 @@ def _explain_run(scenario: Scenario, outputs: _Outputs) -> None:
     if result.clock_share < 1:
         held = f"the power limit holds the clock at {result.clock_share:.0%}; it is kept there"
         notes.append(f"{held} in every what-if, so 'clock' is the one that the board runs at")
+    notes += filter(None, [more_cores_note(prepared, result, found)])
     note(f"note: {line}" for line in notes)
     if outputs.json == "-":
         show_json(sensitivity_json(result, found, path, points, notes))

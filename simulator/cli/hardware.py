@@ -119,38 +119,45 @@ def _row(profile: Profile) -> dict[str, Any]:
 
 
 def hardware_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """The rows for a terminal of 100 columns."""
+    """The rows for a terminal of 100 columns; in a narrower one names go on in a second line."""
     from simulator.cli.listing import columns
     from simulator.look import amount_text
 
-    numbers = ("cores", "clock", "fp32", "fp16", "memory", "bandwidth", "power", "price")
-    table = columns("hardware", "kind", *numbers, right=numbers)
+    numbers = ("cores", "GHz", "fp32", "fp16", "memory", "bandwidth", "power", "price")
+    kinds = ("kind",) if len({row["kind"] for row in rows}) > 1 else ()
+    table = columns("hardware", *kinds, *numbers, right=numbers)
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    table.padding = (0, 1, 0, 0)
     for row in rows:
         peak = row["peak_flops_per_s"]
         table.add_row(
-            *(row["name"], row["kind"], str(row["cores"]), amount_text(row["clock_hz"], "Hz")),
+            *(row[key] for key in ("name", *kinds)),
+            *(str(row["cores"]), f"{row['clock_hz'] / 1e9:.2f}"),
             *(amount_text(peak[d]) if d in peak else "-" for d in ("fp32", "fp16")),
             _size(row["memory_bytes"]),
             amount_text(row["memory_bytes_per_s"], "B/s"),
             f"{row['tdp_watts']:g} W" if row["tdp_watts"] else "-",
             _price(row),
         )
-    table.add_row("host", "", *([""] * 7), "")
+    table.add_row("host")
     table.caption = (
-        "fp32 and fp16: dense peaks in FLOP/s. Price: an hour's rent, or of a board at its launch,"
-        " where known. host: the machine that this runs on."
+        "fp32 and fp16: dense peaks in FLOP/s at this clock, the highest; -: no such units, or not"
+        " known. Price: an hour's rent, or as listed for a board or processor. host: the machine"
+        " that this runs on."
     )
     table.caption_justify = "left"
     return table
 
 
 def _size(count: int) -> str:
-    """As it is written where that is short, else rounded."""
+    """As it is written where that is short, else rounded: in GiB what drivers report in MiB."""
     from hardware_profiles.units import format_quantity
     from simulator.look import amount_text
 
     exact = format_quantity(count, "B")
-    return exact if len(exact) <= 8 else amount_text(count, "B")
+    if len(exact) <= 8:
+        return exact
+    return amount_text(count, "B") if count % 2**20 else f"{count / 2**30:.3g} GiB"
 
 
 def _price(row: dict[str, Any]) -> str:

@@ -31,8 +31,9 @@ def show_command(
         show_json(plain(found))
     else:
         show(describe(found))
-    notes = getattr(found, "notes", "")
-    note(f"note: {line}" for line in ([notes] if isinstance(notes, str) else notes) if line)
+    notes = getattr(found, "notes", ())
+    if not isinstance(notes, str):  # those of a machine stand below its title
+        note(f"note: {line}" for line in notes)
 
 
 def _find(name: str, *, probe: bool) -> Model | Profile | Runtime:

@@ -8,34 +8,32 @@ from __future__ import annotations
 
 import math
 
-
-def _plain(*values: object) -> bool:
-    return all(isinstance(value, (int, float)) for value in values)
+_PLAIN = (int, float)
 
 
 def whole(value: float) -> float:
     """The next whole number."""
-    if _plain(value):
+    if isinstance(value, _PLAIN):
         return math.ceil(value)
     import numpy as np
 
-    return np.ceil(value)  # type: ignore[no-any-return]
+    return np.ceil(value)
 
 
 def larger(a: float, b: float) -> float:
-    if _plain(a, b):
+    if isinstance(a, _PLAIN) and isinstance(b, _PLAIN):
         return a if a > b else b
     import numpy as np
 
-    return np.maximum(a, b)  # type: ignore[no-any-return]
+    return np.maximum(a, b)
 
 
 def smaller(a: float, b: float) -> float:
-    if _plain(a, b):
+    if isinstance(a, _PLAIN) and isinstance(b, _PLAIN):
         return a if a < b else b
     import numpy as np
 
-    return np.minimum(a, b)  # type: ignore[no-any-return]
+    return np.minimum(a, b)
 
 
 def where(condition: bool, a: float, b: float) -> float:
@@ -56,16 +54,16 @@ def never(condition: bool) -> bool:
 
 def decayed(value: float) -> float:
     """exp(-value)."""
-    if _plain(value):
+    if isinstance(value, _PLAIN):
         return math.exp(-value)
     import numpy as np
 
-    return np.exp(-value)  # type: ignore[no-any-return]
+    return np.exp(-value)
 
 
 def filled(seconds: float, ramp_s: float) -> float:
     """Time of a flow with what is lost until enough bytes are in flight: up to `ramp_s` more."""
-    if _plain(ramp_s) and not ramp_s:
+    if isinstance(ramp_s, _PLAIN) and not ramp_s:
         return seconds
     return seconds + ramp_s * (1 - decayed(seconds / ramp_s))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hardware_profiles.efficiency import usual_efficiency
@@ -68,8 +69,17 @@ class Context:
     def dram_bytes_per_cycle(self) -> float:
         return self.profile.memory["dram"].bandwidth_bytes_per_s / self.clock_hz
 
+    @cached_property
+    def _efficiencies(self) -> dict[tuple[KernelName, str], KernelClass]:
+        return {}
+
     def efficiency(self, moment: Moment) -> KernelClass:
-        return usual_efficiency(self.profile, kernel_class(moment, self.profile), moment.dtype)
+        """Of the class of kernels that a moment runs as; looked up once for all alike."""
+        key = (kernel_class(moment, self.profile), moment.dtype)
+        found = self._efficiencies.get(key)
+        if found is None:
+            found = self._efficiencies[key] = usual_efficiency(self.profile, *key)
+        return found
 
     def has_matrix(self, moment: Moment) -> bool:
         """Whether the matrix unit computes a moment's products."""

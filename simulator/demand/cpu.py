@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING
 
+from hardware_profiles.efficiency import usual_efficiency
 from simulator.demand.types import Cause, Demand
 from simulator.demand.work import (
     arithmetic_core_cycles,
@@ -20,11 +21,19 @@ from simulator.sharing import RATE_ONE
 from workloads.moment import DTYPE_BITS, AttentionShape, MatmulShape, Moment, RowShape
 
 if TYPE_CHECKING:
+    from hardware_profiles.schema import KernelClass
     from simulator.demand.context import Context
 
 _PAGE_BYTES = 4096
 _DOT_EXPONENT = 2.0
 """Overlap of unpacking with the stream of weights: a core waits for part of what it reads."""
+
+_REPLACEMENT = 4.0
+"""How suddenly a stream ceases to fit the last cache: the power of the ratio of the two."""
+
+_PACKED_COLUMNS = 512
+"""Columns of a weight matrix (of k) that are packed at a time: seen on MKL 2024.2, where the copy
+of 4,096 rows begins to miss 10 MiB of cache and that of 8,192 rows misses it."""
 
 _BLOCK_ROWS = 64
 """Effective size of the blocks on the diagonal of causal attention on a CPU."""
@@ -40,9 +49,8 @@ class _Loop:
     packing_cycles: float = 0.0
     row_cycles: float = 0.0
     passes: int = 1
-    again_bytes: int = 0
-    again_times: int = 0
-    """What is read again at once, and how often: it is found where so many bytes stay."""
+    again: Traffic | None = None
+    """What is read again at once, where it is found."""
 
 
 def cpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
@@ -58,12 +66,11 @@ def cpu_demand(moment: Moment, traffic: Traffic, context: Context) -> Demand:
     if loop.threads > 1:
         serial = library.serial_share
         arithmetic *= serial + (1 - serial) / (loop.threads * library.parallel)
-    rate = _dram_rate(context, loop.threads) * context.efficiency(moment).bandwidth
-    again = _traffic_of(loop.again_bytes, loop.again_times, context)
-    dram = traffic.dram_bytes * loop.passes + again.dram_bytes
+    rate = _dram_rate(context, loop.threads) * _kernel(moment, context, library).bandwidth
+    dram = traffic.dram_bytes * loop.passes + (loop.again.dram_bytes if loop.again else 0)
     memory = dram / rate
     cached = _cache_cycles(traffic, context, loop.threads) * loop.passes
-    cached += _cache_cycles(again, context, loop.threads)
+    cached += _cache_cycles(loop.again, context, loop.threads) if loop.again else 0.0
     unit_cycles = ceil(arithmetic)
     smooth = smooth_maximum(arithmetic, memory + cached, loop.exponent)
     body = max(unit_cycles, memory)
@@ -93,7 +100,7 @@ def _fork_join_cycles(threads: int, context: Context, library: LibraryTable) -> 
 
 def _loop(moment: Moment, context: Context, library: LibraryTable) -> _Loop:
     shape = moment.shape
-    kernel = context.efficiency(moment)
+    kernel = _kernel(moment, context, library)
     special = library.special.get(moment.kind, 1.0)
     threads = context.runtime.cores_per_moment or context.cores
     if isinstance(shape, MatmulShape) and shape.batch == 1:
@@ -103,13 +110,17 @@ def _loop(moment: Moment, context: Context, library: LibraryTable) -> _Loop:
             return _dot_product(moment, shape, context, library, threads)
         cycles = arithmetic_core_cycles(moment, context, kernel) / library.share_of(moment.dtype)
         cycles += unpacking_of(moment, shape, library)
+        if shape.m <= library.single_thread_rows:
+            threads = 1
         packing = _packing_cycles(moment, shape, context, library, threads)
         return _Loop(threads, cycles, kernel.overlap_exponent, packing)
     if isinstance(shape, AttentionShape):
         share = attended_share(shape, _BLOCK_ROWS) if library.skips_masked else 1.0
         cycles = arithmetic_core_cycles(moment, context, kernel, share=share, special=special)
         cycles += moment.parts * context.cycles(kernel.unit_s)
-        return _Loop(min(threads, moment.parts), cycles, kernel.overlap_exponent)
+        threads = min(threads, moment.parts)
+        cycles += _block_cycles(shape, context, library, threads) * share
+        return _Loop(threads, cycles, kernel.overlap_exponent)
     if not isinstance(shape, MatmulShape) and _elements(moment) < library.parallel_elements:
         threads = 1
     elif isinstance(shape, MatmulShape):
@@ -119,21 +130,48 @@ def _loop(moment: Moment, context: Context, library: LibraryTable) -> _Loop:
     return _Loop(threads, cycles, kernel.overlap_exponent, passes=passes)
 
 
+def _kernel(moment: Moment, context: Context, library: LibraryTable) -> KernelClass:
+    """The efficiency of a moment's kernels: what is computed in steps is elementwise loops."""
+    if library.steps.get(moment.kind, 1) > 1:
+        return usual_efficiency(context.profile, "element", moment.dtype)
+    return context.efficiency(moment)
+
+
+def _block_cycles(
+    shape: AttentionShape, context: Context, library: LibraryTable, threads: int
+) -> float:
+    """Core-cycles for the blocks of queries that a kernel multiplies by products of the library.
+
+    Keys and values are packed anew for each block, as the library packs weights, and a product
+    called by one of several threads takes longer. One query alone is multiplied as a vector.
+    """
+    rows = library.rows_a_block(shape.q_len)
+    if shape.q_len == 1 or not rows:
+        return 0.0
+    blocks = shape.batch * shape.heads * ceil(shape.q_len / rows)
+    columns = shape.head_dim + (shape.value_dim or shape.head_dim)
+    packing = shape.kv_len * columns * library.pack_cycles_per_weight
+    called = 2 * context.cycles(library.nested_call_s) if threads > 1 else 0
+    return float(blocks * (packing + called))
+
+
 def _packing_cycles(
     moment: Moment, shape: MatmulShape, context: Context, library: LibraryTable, threads: int
 ) -> float:
     """Rearranging the weights for this one product: work a weight, and writing the packed copy.
 
-    The copy goes to the level that holds it. A second thread hardly helps: the part that is
-    divided among threads shrinks with the fourth root of their number.
+    Every row of weights starts its stream anew, as it does for a vector. The copy of a block of
+    columns goes to where so many bytes stay. A second thread hardly helps: the part that is divided
+    among threads shrinks with the fourth root of their number.
     """
     weights = shape.n * shape.k
     if not library.pack_cycles_per_weight:
         return 0.0
-    copied = weights * DTYPE_BITS[moment.dtype] // 8
-    traffic = _traffic_of(copied, 1, context)
+    width = DTYPE_BITS[moment.dtype] // 8
+    traffic = _kept(shape.n * min(shape.k, _PACKED_COLUMNS) * width, weights * width, context)
     write = _cache_cycles(traffic, context, 1) + traffic.dram_bytes / _dram_rate(context, 1)
-    return float((weights * library.pack_cycles_per_weight + write) / threads**0.25)
+    rows = shape.n * context.cycles(library.pack_row_s)
+    return float((weights * library.pack_cycles_per_weight + write + rows) / threads**0.25)
 
 
 def _matrix_vector(
@@ -147,10 +185,28 @@ def _matrix_vector(
     threads = min(threads, library.gemv_threads or threads)
     cycles = arithmetic_core_cycles(moment, context, context.efficiency(moment))
     matrix = sum(tensor.bytes for tensor in moment.reads if tensor.role == "weight")
-    cached = context.levels.level(matrix) < len(context.levels.names) - 1
-    streams = shape.n * (1 if cached else shape.m)
+    again = _kept(matrix, matrix * (shape.m - 1), context)
+    streams = shape.n * (1 + again.dram_bytes / matrix)
     rows = streams * context.cycles(library.gemv_row_s) / threads
-    return _Loop(threads, cycles, 4.0, row_cycles=rows, again_bytes=matrix, again_times=shape.m - 1)
+    return _Loop(threads, cycles, 4.0, row_cycles=rows, again=again)
+
+
+def _kept(working_set: int, moved: int, context: Context) -> Traffic:
+    """`moved` bytes of what was touched as the last `working_set` bytes, where they are found.
+
+    What is about as large as the last cache is kept in part, since others use that cache too and
+    it evicts by other rules than strict age: half at equal size, a sixteenth at twice the size.
+    """
+    levels = context.levels
+    by_level = [0] * len(levels.names)
+    level, last = levels.level(working_set), len(levels.capacities) - 1
+    if level < last or last < 0:
+        by_level[level] = moved
+    else:
+        ratio = levels.capacities[last] / working_set
+        missed = round(moved / (1 + ratio**_REPLACEMENT))
+        by_level[last], by_level[-1] = moved - missed, missed
+    return Traffic(tuple(by_level))
 
 
 def _dot_product(
@@ -183,14 +239,6 @@ def _cache_cycles(traffic: Traffic, context: Context, threads: int) -> float:
         per_core = level.bandwidth_per_core_bytes_per_s or total / context.cores
         cycles += moved * context.clock_hz / min(total, per_core * threads)
     return cycles
-
-
-def _traffic_of(size: int, times: int, context: Context) -> Traffic:
-    """`size` bytes moved `times` times at the nearest level that holds so many."""
-    level = context.levels.level(size)
-    return Traffic(
-        tuple(size * times if i == level else 0 for i in range(len(context.levels.names)))
-    )
 
 
 def _page_fault_cycles(

@@ -17,6 +17,8 @@ from simulator.demand.broadcast import (
 from simulator.demand.work import smooth_maximum
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hardware_profiles.schema import KernelClass
 
 MATRIX_TILES = ((128, 256), (128, 128), (64, 64), (32, 32), (16, 64))
@@ -69,6 +71,11 @@ class Times:
     arithmetic_s: float
 
 
+_NEVER = Times(1e9, 0.0)
+_SURELY = 1 - 1e-9
+"""A bound this much lower is one whatever the rounding of what it is a bound of."""
+
+
 def product_times(work: Product, kernel: KernelClass, *, matrix: bool) -> Times:
     """The fastest of the tile shapes and splits that a library has kernels for.
 
@@ -79,43 +86,56 @@ def product_times(work: Product, kernel: KernelClass, *, matrix: bool) -> Times:
     """
     memory = filled(work.dram_s / kernel.bandwidth + work.cached_s / kernel.cache, kernel.ramp_s)
     rate = work.core_rate * kernel.arithmetic / _throttled(work, kernel)
-    best: Times | None = None
-    tiles = MATRIX_TILES if matrix else VECTOR_TILES
-    for rows, columns in tiles:
-        blocks = work.batch * whole(work.m / rows) * whole(work.n / columns)
-        for split in SPLITS:
-            possible = work.k >= split * _LEAST_DEPTH
-            if split > 1 and never(possible):
-                continue
-            found = _tiled(work, kernel, rows, columns, split, blocks, rate, memory, matrix)
-            if split > 1:
-                found = Times(where(possible, found.body_s, 1e9), found.arithmetic_s)
-            best = found if best is None else _faster(best, found)
-    assert best is not None  # noqa: S101 - the tuples above are not empty
-    return _faster(best, _matrix_vector(work, kernel, memory, rate))
-
-
-def _tiled(
-    work: Product, kernel: KernelClass, rows: int, columns: int, split: int,
-    blocks: float, rate: float, memory: float, matrix: bool,
-) -> Times:  # fmt: skip
+    vector = _matrix_vector(work, kernel, memory, rate)
+    best, limit_s = _NEVER, vector.body_s
     step = _MATRIX_STEP if matrix else _VECTOR_STEP
-    depth = whole(work.k / split / step) * step
-    rounds = in_waves(blocks * split, work.cores, kernel.wave)
+    # a division that its sums alone make slower than the kernel above needs no closer look
+    splits = [
+        (split, sums_s, possible)
+        for split, sums_s, possible in _splits(work, kernel)
+        if not never(possible & ((memory + sums_s) * _SURELY <= limit_s))
+    ]
+    epilogue_s = work.epilogue_s / kernel.vector
+    for rows, columns in MATRIX_TILES if matrix else VECTOR_TILES:
+        blocks = work.batch * whole(work.m / rows) * whole(work.n / columns)
+        column_s = _column_s(work, kernel, rows, columns, rate)
+        start_s = kernel.start_s * rows * columns / _FULL_TILE
+        if never(blocks * work.k / work.cores * column_s * _SURELY <= limit_s):
+            continue
+        for split, sums_s, possible in splits:
+            if never((memory + sums_s) * _SURELY <= limit_s):
+                continue
+            depth = whole(work.k / split / step) * step
+            rounds = in_waves(blocks * split, work.cores, kernel.wave)
+            blocks_s = larger(rounds * depth * column_s, kernel.depth_s * depth)
+            blocks_s += start_s * (rounds - 1) + epilogue_s
+            useful = possible & ((blocks_s + sums_s) * _SURELY <= limit_s)
+            if never(useful):
+                continue
+            body = smooth_maximum(blocks_s, memory, kernel.overlap_exponent)
+            body += kernel.write * smaller(work.write_s / kernel.bandwidth, blocks_s)
+            body += sums_s
+            best = _faster(best, Times(where(useful, body, _NEVER.body_s), blocks_s))
+            limit_s = smaller(limit_s, best.body_s)
+    return _faster(best, vector)
+
+
+def _column_s(work: Product, kernel: KernelClass, rows: int, columns: int, rate: float) -> float:
+    """How long one column of K takes a tile: its arithmetic, or its operands' way from L2."""
     area = rows * columns
     penalty = kernel.tile + where(work.batch > 1, 1.0, 0.0) * kernel.batched
     small = min(1.0, area / _FULL_TILE) ** -penalty
-    arithmetic = depth * area * small / rate
-    operands = depth * (rows + columns) * work.operand_bytes / (work.core_bytes * kernel.operands)
-    blocks_s = larger(rounds * larger(arithmetic, operands), kernel.depth_s * depth)
-    blocks_s += kernel.start_s * area / _FULL_TILE * (rounds - 1)
-    blocks_s += work.epilogue_s / kernel.vector
-    body = smooth_maximum(blocks_s, memory, kernel.overlap_exponent)
-    body += kernel.write * smaller(work.write_s / kernel.bandwidth, blocks_s)
-    if split > 1:
+    operands = (rows + columns) * work.operand_bytes / (work.core_bytes * kernel.operands)
+    return larger(area * small / rate, operands)
+
+
+def _splits(work: Product, kernel: KernelClass) -> Iterator[tuple[int, float, bool]]:
+    """Among how many blocks K may be divided, what adding up their parts costs, and whether."""
+    yield 1, 0.0, work.k > 0
+    for split in SPLITS[1:]:
         sums = 2 * _SUM_BYTES * split * work.batch * work.m * work.n
-        body += sums / (work.core_bytes * work.cores * kernel.operands) + kernel.reduction_s
-    return Times(body, blocks_s)
+        sums_s = sums / (work.core_bytes * work.cores * kernel.operands) + kernel.reduction_s
+        yield split, sums_s, work.k >= split * _LEAST_DEPTH
 
 
 def _matrix_vector(work: Product, kernel: KernelClass, memory: float, rate: float) -> Times:

@@ -48,7 +48,10 @@ class Demand:
 
     @property
     def serial_cycles(self) -> int:
-        return sum(cycles for _, cycles in self.serial)
+        total = 0
+        for _, cycles in self.serial:
+            total += cycles
+        return total
 
     def arithmetic_cycles(self, cores: int) -> int:
         """Cycles that the units take on `cores` cores, in waves."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from simulator.demand.types import Demand
 from simulator.engine.columns import Columns
+from simulator.engine.dataflow import Dataflow
 from simulator.engine.folded import run_folded
 from simulator.engine.places import Places
 from simulator.engine.plan import FlatGraph, Plan
@@ -33,10 +34,7 @@ def run(graph: FlatGraph, demands: Sequence[Demand], plan: Plan) -> Trace:
     """
     columns = Columns(len(demands))
     if demands:
-        simple = plan.policy == "stream" and not plan.places
-        machine = (Stream if simple else Places)(graph, demands, plan, columns)
-        machine.start()
-        machine.environment.run()
+        _kind(plan)(graph, demands, plan, columns).run()
         if columns.left:
             raise BlockedError(_blocked_message(graph, columns))
     return Trace(
@@ -56,6 +54,15 @@ def run(graph: FlatGraph, demands: Sequence[Demand], plan: Plan) -> Trace:
         home=plan.home,
         readers=_readers(graph, plan),
     )
+
+
+def _kind(plan: Plan) -> type[Stream | Dataflow | Places]:
+    """The machine for a plan; Places takes all of them, the others are faster where they can."""
+    if plan.places:
+        return Places
+    if plan.policy == "stream":
+        return Stream
+    return Places if plan.priority else Dataflow
 
 
 def _readers(graph: FlatGraph, plan: Plan) -> dict[int, tuple[int, ...]]:

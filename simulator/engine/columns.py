@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from sys import maxsize
+
+NEVER = maxsize
+"""A cycle later than all others."""
+
 
 class Columns:
     """The trace while it is written."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 
 from simulator.demand.types import Demand
@@ -367,9 +368,20 @@ def alone(demand: Demand, plan: Plan) -> tuple[int, tuple[int, ...]]:
     """Cycles from issue to retirement when alone, and the cores used (-1: for ever)."""
     count = min(demand.cores, demand.units, plan.core_count)
     cycles = demand.arithmetic_cycles(count)
-    if demand.memory_bytes:
-        rate = min(plan.memory_rate, demand.memory_cap or plan.memory_rate)
-        if rate == 0:
-            return -1, tuple(range(count))
-        cycles = max(cycles, -(-demand.memory_bytes * RATE_ONE // rate))
-    return max(1, cycles + demand.serial_cycles), tuple(range(count))
+    moved = demand.memory_bytes
+    if moved:
+        rate, cap = plan.memory_rate, demand.memory_cap
+        if cap and cap < rate:
+            rate = cap
+        if not rate:
+            return -1, first_cores(count)
+        flow = -(-moved * RATE_ONE // rate)
+        if flow > cycles:
+            cycles = flow
+    return cycles + demand.serial_cycles or 1, first_cores(count)
+
+
+@cache
+def first_cores(count: int) -> tuple[int, ...]:
+    """One tuple for all moments on so many cores."""
+    return tuple(range(count))

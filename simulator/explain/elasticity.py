@@ -9,13 +9,14 @@ and it has no break-even. Without end the vector lanes do the work of the matrix
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import log
 from typing import TYPE_CHECKING
 
 from simulator.explain.parameters import Parameter, Resimulation, parameters_of
+from simulator.look import seconds_text
 
 if TYPE_CHECKING:
     from simulator.prepare import Prepared
@@ -70,6 +71,29 @@ def sensitivities(
         found.append(_sensitivity(again, parameter))
         progress(i + 1, len(parameters))
     return sorted(found, key=lambda s: (-s.swing_s, -abs(s.elasticity)))
+
+
+def more_cores_note(prepared: Prepared, run: Run, found: Sequence[Sensitivity]) -> str:
+    """Why more cores are slower, with the proof; empty where they are not, or it is not that.
+
+    On a GPU a core has its share of the bandwidth of the last cache, however few are at work, and
+    `cores` alone makes the shares smaller.
+    """
+    caches = [name for name in prepared.profile.memory if name != "dram"]
+    cores = next(s for s in found if s.parameter.key == "cores")
+    if prepared.profile.kind != "gpu" or not caches or cores.limit_s <= run.latency_s:
+        return ""
+    key = f"{caches[-1]}.bandwidth"
+    again = Resimulation(prepared, run)
+    fed_s = again.run(cores.parameter, cores.parameter.limit, along=[key]).latency_s
+    if fed_s > run.latency_s:
+        return ""
+    level, count = caches[-1].upper(), cores.limit_factor * prepared.profile.cores.count
+    return (
+        f"cores divide the bandwidth of {level}, which stays as it is: {count:,.0f} of them take "
+        f"{seconds_text(cores.limit_s)}, and {seconds_text(fed_s)} with as many times the "
+        f"{level} bandwidth (--set {key})"
+    )
 
 
 def elasticity(again: Resimulation, parameter: Parameter, factor: Fraction) -> float:

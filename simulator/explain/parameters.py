@@ -15,7 +15,7 @@ from simulator.run import simulate
 from simulator.runtime_changes import is_runtime_change, with_runtime_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from hardware_profiles.schema import Profile
     from simulator.prepare import Prepared
@@ -109,20 +109,25 @@ class Resimulation:
         self._latency_s: dict[tuple[str, Fraction], float] = {}
         self.base = run
 
-    def run(self, parameter: Parameter, factor: Fraction) -> Run:
-        """The run at `factor`; the errors are those of simulate, as of a cache above the DRAM."""
+    def run(self, parameter: Parameter, factor: Fraction, *, along: Sequence[str] = ()) -> Run:
+        """The run at `factor`, which the keys `along` take, too.
+
+        The errors are those of simulate, as of a cache above the DRAM.
+        """
         prepared, profile = self._prepared, self._profile
         runtime = prepared.runtime
-        text = f"{parameter.key}={factor.numerator}/{factor.denominator}x"
-        if is_runtime_change(text):
-            runtime = with_runtime_changes(runtime, profile.kind, [text])
-        else:
-            profile = with_changes(profile, [text], checked=False)
+        for key in (parameter.key, *along):
+            text = f"{key}={factor.numerator}/{factor.denominator}x"
+            if is_runtime_change(text):
+                runtime = with_runtime_changes(runtime, profile.kind, [text])
+            else:
+                profile = with_changes(profile, [text], checked=False)
         return simulate(
             prepared.program,
             profile,
             runtime,
             clock_share=self._share,
+            fold=prepared.scenario.fold,
             schedule=prepared.schedule,
         )
 

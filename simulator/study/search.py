@@ -218,10 +218,21 @@ def _front(rows: list[dict[str, Any]], objectives: Sequence[tuple[str, int]]) ->
     return [rows[int(str(index))] for index in pareto_front(table, less, more).index]
 
 
+_NEEDS = {
+    "ttft_s": "a first token needs a prompt, not a context",
+    "tpot_s": "a time per token needs generate or context",
+    "tokens_per_s": "tokens a second need generate or context",
+}
+
+
 def _none_met(rows: Sequence[dict[str, Any]], targets: Sequence[Target]) -> str:
     ran = [row for row in rows if row["error"] is None]
     if not ran:
         return f"none of the {len(rows)} points tried could run: {rows[0]['error'] if rows else ''}"
+    for target in targets:
+        if all(row[target.column] is None for row in ran):
+            needed = _NEEDS.get(target.column, "it is not known of these machines")
+            return f"no point tried has {target.column}, to meet {target.text}: {needed}"
     closest = min(ran, key=lambda row: max(target.excess(row) for target in targets))
     texts = ", ".join(f"{t.text} (closest: {t.column} = {closest[t.column]})" for t in targets)
     return f"none of the {len(rows)} points tried meets {texts}"
