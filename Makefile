@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test test-slow test-real notebooks lint bench calibrations clean
+.PHONY: run test test-slow test-real notebooks lint bench accuracy accuracy-keep calibrations \
+        residuals clean
 
 run: $(VENV)/.run
 	$(BIN)/moments run bert-base --on host --prompt 8 --gantt out/gantt.png --trace out/trace.json
@@ -29,8 +30,17 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.run
 	$(BIN)/python -m benchmarks
 
+accuracy: $(VENV)/.run
+	$(BIN)/python -m benchmarks.accuracy ../shared/measurements
+
+accuracy-keep: $(VENV)/.run
+	$(BIN)/python -m benchmarks.accuracy --keep ../shared/measurements
+
 calibrations: $(VENV)/.run
 	$(BIN)/python -m benchmarks.calibrations ../shared/measurements/operators.csv.gz
+
+residuals: $(VENV)/.run
+	$(BIN)/python -m benchmarks.residuals ../shared/measurements
 
 clean:
 	rm -rf $(VENV) out .mypy_cache .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.efficiency import Mode
+from simulator.case_intervals import CaseIntervals
 from simulator.cases import Case, read_cases, read_workload_table
 from simulator.compare_groups import GROUPS, group_of
 from simulator.forward_groups import FORWARD_GROUPS
@@ -15,6 +16,9 @@ from simulator.predict import Predictor, Skip
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from simulator.intervals import Interval
+    from simulator.run import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,15 @@ class Predicted:
     fitted: bool = False
     group: str | None = None
     """Of the groups that accuracy is followed by."""
+    interval: Interval | None = None
+    """Where four of five measurements of such cases are expected."""
+
+    @property
+    def inside(self) -> bool | None:
+        """Whether the measurement lies in the interval; None where there is none."""
+        if self.interval is None:
+            return None
+        return self.interval.low_s <= self.case.measured_us * 1e-6 <= self.interval.high_s
 
     @property
     def error(self) -> float:
@@ -38,21 +51,26 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Errors of some cases, as fractions: absolute mean, median, 90th percentile; signed mean."""
+    """Errors of some cases, as fractions: absolute mean, median, 90th percentile; signed mean.
+
+    `inside`: part of the measurements that lie in their 80 % intervals; None without intervals.
+    """
 
     n: int
     mape: float
     median_ape: float
     p90_ape: float
     bias: float
+    inside: float | None = None
 
-    def as_dict(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float | None]:
         return {
             "n": self.n,
             "mape": self.mape,
             "median_ape": self.median_ape,
             "p90_ape": self.p90_ape,
             "bias": self.bias,
+            "inside": self.inside,
         }
 
 
@@ -77,7 +95,7 @@ class Comparison:
     @property
     def statistics(self) -> Statistics:
         """Over all tested cases. Raises ValueError when there is none."""
-        return statistics(p.error for p in self.tested)
+        return statistics_of(self.tested)
 
     def followed(self) -> list[tuple[str, Statistics, float | None]]:
         """(group, errors, spread) of the groups that accuracy is followed by, where there are any.
@@ -94,17 +112,17 @@ class Comparison:
             if members := found.get(name):
                 spreads = sorted(p.case.spread for p in members if p.case.spread > 1)
                 middle = spreads[len(spreads) // 2] - 1 if spreads else None
-                rows.append((name, statistics(p.error for p in members), middle))
+                rows.append((name, statistics_of(members), middle))
         return rows
 
     def groups(self) -> list[tuple[str, str, Statistics]]:
         """(hardware, operator or phase, errors), each also over all ("*") of the other, sorted."""
-        found: dict[tuple[str, str], list[float]] = {}
+        found: dict[tuple[str, str], list[Predicted]] = {}
         for predicted in self.tested:
             case = predicted.case
             for key in ((case.hardware, case.what), (case.hardware, "*"), ("*", case.what)):
-                found.setdefault(key, []).append(predicted.error)
-        return [(*key, statistics(errors)) for key, errors in sorted(found.items())]
+                found.setdefault(key, []).append(predicted)
+        return [(*key, statistics_of(members)) for key, members in sorted(found.items())]
 
     def reasons(self) -> list[tuple[str, int]]:
         """Why cases were skipped, most frequent first."""
@@ -117,7 +135,8 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """Plain data: the mode, n, skipped, the overall errors, groups and cases."""
         overall: dict[str, Any] = {
-            "n": 0, "mape": None, "median_ape": None, "p90_ape": None, "bias": None
+            "n": 0, "mape": None, "median_ape": None, "p90_ape": None, "bias": None,
+            "inside": None,
         }  # fmt: skip
         if self.tested:
             overall = {**self.statistics.as_dict()}
@@ -138,6 +157,9 @@ class Comparison:
                 "case_id": p.case.case_id,
                 "predicted_us": p.predicted_us,
                 "measured_us": p.case.measured_us,
+                "low_us": None if p.interval is None else p.interval.low_s * 1e6,
+                "high_us": None if p.interval is None else p.interval.high_s * 1e6,
+                "widened": [] if p.interval is None else list(p.interval.widened),
                 "error": p.error,
                 "mode": self.mode,
                 "fitted": p.fitted,
@@ -145,6 +167,13 @@ class Comparison:
             for p in self.cases
         ]
         return overall
+
+
+def statistics_of(cases: Sequence[Predicted]) -> Statistics:
+    """Summary of predicted cases, with how many lie in their intervals; ValueError for none."""
+    found = [p.inside for p in cases if p.inside is not None]
+    inside = sum(found) / len(found) if found else None
+    return replace(statistics(p.error for p in cases), inside=inside)
 
 
 def statistics(errors: Iterable[float]) -> Statistics:
@@ -192,15 +221,20 @@ def compare_file(
     called with cases done and cases in all. Raises InputError for files that cannot be used.
     """
     cases = read_cases(path)
-    predictor = Predictor(workloads_of(path, workloads), mode=mode)
+    runs: list[Run] = []
+    predictor = Predictor(workloads_of(path, workloads), mode=mode, observe=runs.append)
+    intervals = CaseIntervals(predictor)
     done: list[Predicted] = []
     skipped: list[tuple[Case, str]] = []
     notes: list[tuple[Case, str]] = []
     for count, case in enumerate(cases, start=1):
         try:
-            predicted_us = predictor.latency_s(case) * 1e6
+            runs.clear()
+            latency_s = predictor.latency_s(case)
+            interval = intervals.of(case, latency_s, runs)
             group = predictor.group_of(case) if case.workload else group_of(case)
-            done.append(Predicted(case, predicted_us, predictor.fitted(case), group))
+            fitted = predictor.fitted(case)
+            done.append(Predicted(case, latency_s * 1e6, fitted, group, interval))
             if note := predictor.runtime_of(case)[1]:
                 notes.append((case, note))
         except Skip as reason:
@@ -218,14 +252,15 @@ def table(comparison: Comparison) -> Table:
     result = Table(title=title, caption_justify="left")
     for heading in ("hardware", "operator or phase"):
         result.add_column(heading)
-    for heading in ("cases", "mean %", "median %", "p90 %", "bias %"):
+    for heading in ("cases", "mean %", "median %", "p90 %", "bias %", "in 80 %"):
         result.add_column(heading, justify="right")
     rows = comparison.groups()
     if comparison.tested:
         rows.append(("*", "*", comparison.statistics))
     for hardware, what, s in rows:
         figures = (f"{100 * x:.1f}" for x in (s.mape, s.median_ape, s.p90_ape))
-        result.add_row(hardware, what, f"{s.n:,}", *figures, f"{100 * s.bias:+.1f}")
+        bias = f"{100 * s.bias:+.1f}"
+        result.add_row(hardware, what, f"{s.n:,}", *figures, bias, share_inside(s))
     return result
 
 
@@ -235,10 +270,16 @@ def followed_table(comparison: Comparison) -> Table:
 
     result = Table(title=f"Operators, {comparison.mode}: cases that nothing was fitted to")
     result.add_column("group")
-    for heading in ("cases", "mean %", "median %", "p90 %", "bias %", "spread %"):
+    for heading in ("cases", "mean %", "median %", "p90 %", "bias %", "in 80 %", "spread %"):
         result.add_column(heading, justify="right")
     for name, s, spread in comparison.followed():
         figures = (f"{100 * x:.1f}" for x in (s.mape, s.median_ape, s.p90_ape))
         among = "" if spread is None else f"{100 * spread:.1f}"
-        result.add_row(name, f"{s.n:,}", *figures, f"{100 * s.bias:+.1f}", among)
+        bias = f"{100 * s.bias:+.1f}"
+        result.add_row(name, f"{s.n:,}", *figures, bias, share_inside(s), among)
     return result
+
+
+def share_inside(s: Statistics) -> str:
+    """The part of measurements in their intervals, in percent."""
+    return "" if s.inside is None else f"{100 * s.inside:.1f}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from workloads.op_counts import COLLECTIVES
+
 if TYPE_CHECKING:
     from simulator.cases import Case
 
@@ -32,6 +34,7 @@ GROUPS: Mapping[str, Callable[[Case], bool]] = {
     "FP8 GEMM": _byte_products,
     "fused attention, prefill and decode": lambda case: case.what == "attention",
     "FP32 GEMM, norms, softmax, elementwise (eager)": _eager,
+    "collectives": lambda case: case.what in COLLECTIVES,
 }
 """Names and members; a case is in none of them or in one."""
 

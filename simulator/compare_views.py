@@ -64,10 +64,11 @@ def comparison_figure(comparison: Comparison) -> Figure:
     _by_size(made.add_subplot(grid[0, 1]), tested)
     _by_machine(made.add_subplot(grid[1, 1]), tested)
     all_of = comparison.statistics
+    inside = "" if all_of.inside is None else f", {100 * all_of.inside:.0f} % in 80 % intervals"
     made.suptitle(
         f"Predicted against measured, {comparison.mode}: {all_of.n:,} cases, "
         f"mean {100 * all_of.mape:.1f} %, median {100 * all_of.median_ape:.1f} %, "
-        f"bias {100 * all_of.bias:+.1f} %",
+        f"bias {100 * all_of.bias:+.1f} %{inside}",
         x=0.075, ha="left", fontsize=11, weight="bold",
     )  # fmt: skip
     return made

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import exp
 from typing import TYPE_CHECKING, Any
 
 from simulator.attribution import CAUSES, moment_core_cycles
+from simulator.footing import class_of
+from simulator.intervals import moment_spread
 from workloads.moment import STAGES, AttentionShape, CollectiveShape, ElementShape, MatmulShape
 
 if TYPE_CHECKING:
@@ -91,8 +94,9 @@ def frame(run: Run) -> pd.DataFrame:
     """One row a moment, in graph order.
 
     `ready`, `dispatched`, `issued`, `retired` are device cycles; `start_s` and `duration_s` the
-    time from issue to retirement; `dispatch_s` what the host spent on it; `dram_bytes` what passes
-    the memory after the caches; `cores` how many it held; `bound` the cause of most of its time.
+    time from issue to retirement, with its interval (simulator.intervals); `dispatch_s` what the
+    host spent on it; `dram_bytes` what passes the memory after the caches; `cores` how many it
+    held; `bound` the cause of most of its time.
     """
     import pandas as pd
 
@@ -102,7 +106,8 @@ def frame(run: Run) -> pd.DataFrame:
 _COLUMNS = (
     *("name", "pass", "segment", "kind", "stage", "dtype", "shape"),
     *("macs", "vector_ops", "special_ops", "read_bytes", "write_bytes", "dram_bytes"),
-    *("ready", "dispatched", "issued", "retired", "start_s", "duration_s", "dispatch_s"),
+    *("ready", "dispatched", "issued", "retired", "start_s", "duration_s"),
+    *("duration_low_s", "duration_high_s", "dispatch_s"),
     *("cores", "bound"),
 )
 
@@ -110,6 +115,7 @@ _COLUMNS = (
 def _rows(run: Run) -> Iterator[tuple[Any, ...]]:
     trace, traffic = run.trace, run.job.traffic
     causes = Causes(trace)
+    spread = moment_spread(run)
     facts: dict[int, tuple[Any, ...]] = {}
     for instance in run.job.flat.instances:
         where = instance.prefix.rstrip("/").split("/", 1)
@@ -118,10 +124,12 @@ def _rows(run: Run) -> Iterator[tuple[Any, ...]]:
             if fixed is None:
                 fixed = facts[id(moment)] = _facts(moment)
             issued, retired = trace.issued[index], trace.retired[index]
+            far = exp(spread[class_of(moment, run.profile)])
+            duration_s = trace.seconds(retired - issued)
             yield (
                 *(instance.prefix + moment.name, *where, *fixed, traffic[index].dram_bytes),
                 *(trace.ready[index], trace.dispatched[index], issued, retired),
-                *(trace.seconds(issued), trace.seconds(retired - issued)),
+                *(trace.seconds(issued), duration_s, duration_s / far, duration_s * far),
                 trace.seconds(trace.dispatch_cycles[index]),
                 *(len(trace.cores[index]), causes.bound(index)),
             )
@@ -139,9 +147,10 @@ def _facts(moment: Moment) -> tuple[Any, ...]:
 def as_json(run: Run, notes: Sequence[str] = ()) -> dict[str, Any]:
     """The run's figures as plain JSON types, seconds in keys that end in _s.
 
-    `attribution_s`, `by_stage_s` and `by_kind_s` each add up to `latency_s`. `ttft_s`, `tpot_s` and
-    `tokens_per_s` are null where no token is generated; `power` is null where nothing is known of
-    the machine's. `notes`: assumptions to tell a reader,
+    `attribution_s`, `by_stage_s` and `by_kind_s` each add up to `latency_s`. `latency_low_s` to
+    `latency_high_s` is the interval of simulator.intervals, and `interval_widened` why it is wider
+    than usual. `ttft_s`, `tpot_s` and `tokens_per_s` are null where no token is generated; `power`
+    is null where nothing is known of the machine's. `notes`: assumptions to tell a reader,
     followed by the profile's own.
     """
     first = run.program.passes[0]
@@ -158,6 +167,9 @@ def as_json(run: Run, notes: Sequence[str] = ()) -> dict[str, Any]:
         "devices": run.program.layout.devices,
         "parallel": dataclasses.asdict(run.program.layout),
         "latency_s": run.latency_s,
+        "latency_low_s": run.interval.low_s,
+        "latency_high_s": run.interval.high_s,
+        "interval_widened": list(run.interval.widened),
         "ttft_s": run.ttft_s,
         "tpot_s": run.tpot_s,
         "tokens_per_s": run.tokens_per_s,

@@ -165,17 +165,23 @@ def _kernel(names: Sequence[str], values: Sequence[float], source: str) -> Colle
 
 def fit_machines(cases: Iterable[Case]) -> dict[tuple[str, str, Pattern], CollectiveEfficiency]:
     """What is shipped for each machine, link and pattern that `cases` have."""
-
-    def key(sample: Sample) -> tuple[str, str, Pattern]:
-        return (sample.case.hardware, sample.link_name, sample.pattern)
-
     fitted = {}
-    for group_key, group in groupby(sorted(samples(cases), key=key), key=key):
+    for group_key, group in groupby(sorted(samples(cases), key=_own), key=_own):
         chosen = training(list(group))
         sources = ", ".join(sorted({s.case.source for s in chosen}))
         text = f"fitted on {len(chosen)} cases of this machine and link ({sources}), seed {SEED}"
         fitted[group_key] = fit(chosen, text)
     return fitted
+
+
+def fitted_ids(cases: Iterable[Case]) -> frozenset[str]:
+    """The cases of collectives that `fit_machines` fits to."""
+    groups = groupby(sorted(samples(cases), key=_own), key=_own)
+    return frozenset(s.case.case_id for _, group in groups for s in training(list(group)))
+
+
+def _own(sample: Sample) -> tuple[str, str, Pattern]:
+    return (sample.case.hardware, sample.link_name, sample.pattern)
 
 
 def fit_defaults(

@@ -63,6 +63,15 @@ def seconds_text(seconds: float) -> str:
     return f"{_digits(seconds / size)} {name}"
 
 
+def interval_text(low_s: float, high_s: float) -> str:
+    """Both ends with three digits, in one unit where they are near: "1.32 to 1.85 ms"."""
+    size, name = time_unit(high_s)
+    if low_s * 10 < size:
+        low_size, low_name = time_unit(low_s)
+        return f"{_digits(low_s / low_size, 3)} {low_name} to {_digits(high_s / size, 3)} {name}"
+    return f"{_digits(low_s / size, 3)} to {_digits(high_s / size, 3)} {name}"
+
+
 def amount_text(amount: float, unit: str = "") -> str:
     """A decimal prefix: 2.039e12 with unit "B/s" is "2.04 TB/s"."""
     for size, prefix in _PREFIXES:

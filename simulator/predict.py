@@ -63,18 +63,26 @@ class Predictor:
 
     def latency_s(self, case: Case) -> float:
         """Predicted seconds of a case. Raises Skip with the reason where there is no prediction."""
-        key = (
-            case.hardware, case.devices, case.runtime, case.workload, case.what, case.dtype,
-            case.weight_dtype, tuple(case.sizes.items()), case.conditions, case.source[:16],
-        )  # fmt: skip
+        key = self.key(case)
         if key not in self._known:
             self._known[key] = self.predict(case, self.scales_of(case))
         return self._known[key]
+
+    def key(self, case: Case) -> tuple[object, ...]:
+        """All of a case that its prediction depends on."""
+        return (
+            case.hardware, case.devices, case.runtime, case.workload, case.what, case.dtype,
+            case.weight_dtype, tuple(case.sizes.items()), case.conditions, case.source[:16],
+        )  # fmt: skip
 
     def runtime_of(self, case: Case) -> tuple[str, str]:
         """`runtime_of` for the machine and the model that the case names."""
         decoder = not case.workload or self._model(case.workload).family == "decoder"
         return runtime_of(case, _profile(case.hardware), decoder=decoder)
+
+    def profile_of(self, case: Case) -> Profile:
+        """The machine of a case. Raises Skip where it is unknown."""
+        return _profile(case.hardware)
 
     def scales_of(self, case: Case) -> ForwardScales | None:
         """What scales the runtime and the machine of a whole pass; None: nothing does."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hardware_profiles.schema import Profile
+    from simulator.intervals import Interval
     from simulator.machine import Placed
     from simulator.power import PowerReport
     from simulator.scheduling import Schedule
@@ -283,6 +284,13 @@ class Run:
     def power(self) -> PowerReport | None:
         """Energy by cause and average power; None where nothing is known of the machine's."""
         return power_report(self)
+
+    @cached_property
+    def interval(self) -> Interval:
+        """Where four of five measurements of such a run are expected; see simulator.intervals."""
+        from simulator.intervals import run_interval
+
+        return run_interval(self)
 
     @property
     def memory_bytes(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ from simulator.look import (
     CAUSE_COLOURS,
     STAGE_COLOURS,
     amount_text,
+    interval_text,
     request_text,
     seconds_text,
     share_text,
@@ -66,7 +67,11 @@ def _title(run: Run) -> Text:
     text.append(run.profile.title, style="bold")
     text.append(_devices(run))
     text.append(f"  {run.profile.cores.count} cores, {amount_text(run.trace.clock_hz, 'Hz')}, ")
-    text.append(f"runtime {run.runtime.name}")
+    text.append(f"runtime {run.runtime.name}\n")
+    text.append(f"latency {seconds_text(run.latency_s)} ", style="bold")
+    text.append(f"(80 %: {interval_text(run.interval.low_s, run.interval.high_s)})")
+    if run.interval.widened:
+        text.append(f"  wider: {run.interval.reason}", style="dim")
     return text
 
 

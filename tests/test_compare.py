@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hardware_profiles.calibrations import shipped
 from hardware_profiles.variants import with_cores
 from simulator import simulate
 from simulator.compare import Comparison, Predicted, compare_file, followed_table, statistics, table
+from simulator.forward_calibration import ForwardScales
 from simulator.predict import Predictor, Skip
 from simulator.protocol import best_runtime
 from simulator.runtime import load_runtime
@@ -96,11 +98,12 @@ def test_nothing_is_skipped_silently(tmp_path: Path) -> None:
     assert result["n"] == 1
     assert len(result["skipped"]) == 3
     assert set(result) == {
-        "n", "mode", "skipped", "notes", "mape", "median_ape", "p90_ape", "bias", "groups",
-        "followed", "cases",
+        "n", "mode", "skipped", "notes", "mape", "median_ape", "p90_ape", "bias", "inside",
+        "groups", "followed", "cases",
     }  # fmt: skip
     assert set(result["cases"][0]) == {
-        "case_id", "predicted_us", "measured_us", "error", "mode", "fitted"
+        "case_id", "predicted_us", "measured_us", "low_us", "high_us", "widened", "error", "mode",
+        "fitted",
     }  # fmt: skip
 
 
@@ -364,3 +367,45 @@ def test_groups_that_accuracy_is_followed_by(tmp_path: Path) -> None:
     text = console.export_text()
     assert "FP8 GEMM" in text
     assert "20.0" in text
+
+
+def test_every_case_has_an_interval_and_tables_say_how_many_hold(tmp_path: Path) -> None:
+    far = PREFILL.replace("f1", "f2").replace("3.5,", "350,")
+    comparison = compare_file(written(tmp_path, FORWARD_HEADER + PREFILL + far))
+    near, missed = comparison.cases
+    assert near.interval is not None
+    assert near.interval.low_s < near.predicted_us * 1e-6 < near.interval.high_s
+    assert missed.inside is False
+    assert comparison.statistics.inside == pytest.approx(bool(near.inside) / 2)
+    data = comparison.as_json()
+    assert data["cases"][0]["low_us"] == pytest.approx(near.interval.low_s * 1e6)
+    assert data["cases"][0]["high_us"] == pytest.approx(near.interval.high_s * 1e6)
+    assert data["followed"][0]["inside"] == comparison.statistics.inside
+    for shown in (table(comparison), followed_table(comparison)):
+        assert "in 80 %" in [column.header for column in shown.columns]
+
+
+def test_the_interval_of_an_equal_case_is_the_same(tmp_path: Path) -> None:
+    """The second is not simulated again."""
+    again = PREFILL.replace("f1", "f2")
+    first, second = compare_file(written(tmp_path, FORWARD_HEADER + PREFILL + again)).cases
+    assert first.interval == second.interval
+    assert first.interval is not None
+
+
+def test_a_calibrated_pass_has_the_residuals_of_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A million held out cases were predicted too slow by 0.1 to 0.3: so will this one be."""
+    scales = ForwardScales(
+        fitted_on=("other",), held_out=10**6, log_residuals=(0.1, 0.2, 0.3), source="set by hand"
+    )
+    monkeypatch.setattr(Predictor, "scales_of", lambda self, case: scales)
+    (case,) = compare_file(written(tmp_path, FORWARD_HEADER + PREFILL)).cases
+    assert case.interval is not None
+    predicted_s = case.predicted_us * 1e-6
+    assert case.interval.low_s == pytest.approx(predicted_s * exp(-0.3), rel=1e-4)
+    assert case.interval.high_s == pytest.approx(predicted_s)  # the prediction stays inside
+    (zero,) = compare_file(written(tmp_path, FORWARD_HEADER + PREFILL), mode="zero-shot").cases
+    assert zero.interval is not None
+    assert zero.interval.high_s > zero.predicted_us * 1e-6
