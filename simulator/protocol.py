@@ -112,6 +112,7 @@ _INT8_MODES = ("int8-v1", "int8-v2")
 _VERSIONS = {
     ("tensorrt", "TensorRT 2021"): "tensorrt-2021",
     ("tensorflow-xla", "TensorFlow 1 XLA"): "tensorflow1-xla",
+    ("tensorflow-xla", "TensorFlow 2 XLA"): "tensorflow2-xla",
 }
 """Runtimes for versions of a software that differ, by its name and what the conditions say."""
 
