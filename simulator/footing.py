@@ -71,7 +71,7 @@ def _parts(run: Run) -> tuple[float, Iterable[tuple[str, float]]]:
     cycles: dict[str, int] = {}
     for tally in run.tallies:
         name = class_of(tally.moment, run.profile)
-        spent = tally.held * tally.count if alone else tally.elapsed
+        spent = tally.asked.held if alone else tally.elapsed
         cycles[name] = cycles.get(name, 0) + spent
     busy = sum(cycles.values()) or 1
     waiting = run.attribution.get("dispatch", 0) / run.cycles if run.cycles else 0.0

@@ -139,12 +139,12 @@ def _splits(work: Product, kernel: KernelClass) -> Iterator[tuple[int, float, bo
 
 
 def _matrix_vector(work: Product, kernel: KernelClass, memory: float, rate: float) -> Times:
-    """One row: a kernel of its own streams the matrix, each core some of its columns."""
-    elements = work.k * whole(work.n / work.cores)
+    """One row: a kernel of its own streams the matrices, each core some of their columns."""
+    elements = work.k * whole(work.batch * work.n / work.cores)
     stream_s = elements * work.operand_bytes / (work.core_bytes * kernel.operands)
     stream_s = larger(stream_s, elements / rate)
     body = smooth_maximum(memory, stream_s, kernel.overlap_exponent)
-    return Times(where(work.m * work.batch == 1, body, 1e9), stream_s)
+    return Times(where(work.m == 1, body, 1e9), stream_s)
 
 
 def _faster(a: Times, b: Times) -> Times:
