@@ -22,7 +22,7 @@ def test_a_run_takes_what_was_fitted_to_its_machine() -> None:
     assert scales is not None
     assert scales.fitted_on
     assert prepared.scales == scales
-    assert "NVIDIA TensorRT on this machine" in " ".join(prepared.notes)
+    assert "under NVIDIA TensorRT reach on this machine" in " ".join(prepared.notes)
     run, plain = prepared.run(), replace(T4, mode=None).run()
     assert run.scales == scales
     assert plain.scales is None
