@@ -70,15 +70,15 @@ def residuals(cases: Iterable[Case], predictor: Predictor) -> Iterator[Residual]
             error = log(predictor.latency_s(case) * 1e6 / case.measured_us)
         except Skip:
             continue
+        key = predictor.key(case)
+        if runs and case.workload:  # a case alike may follow that nothing runs for
+            footings[key] = case_footing(case, runs)
         if predictor.fitted(case):
             continue
         profile = predictor.profile_of(case)
         if not case.workload:
             yield Residual(case, profile, library_of(case), error)
             continue
-        key = predictor.key(case)
-        if runs:
-            footings[key] = case_footing(case, runs)
         yield Residual(case, profile, predictor.software_of(case), error, footings[key])
 
 

@@ -30,6 +30,9 @@ _STEP = 0.1
 """Of a scale's logarithm, to see what follows it."""
 _FARTHEST = 1.0
 """That a scale's logarithm moves before the picture is drawn anew."""
+_MOST = 1.4
+"""That a scale's logarithm ends from its start. What would need more is no efficiency, but work that
+the description of the software lacks; scales that hide it mislead on other models."""
 _NEAR = 0.05
 """Scales that move less than this need no new picture."""
 _PICTURES = 4
@@ -76,6 +79,7 @@ class Solver:
                 best, lowest = at, cost
             moved = _nearest(errors, slopes, at - origin, spread) + origin - at
             at = at + np.clip(moved, -_FARTHEST, _FARTHEST)
+            at = np.clip(at, origin - _MOST, origin + _MOST)
             if np.abs(moved).max() < _NEAR:
                 break
         last = scales_of(names, at)
