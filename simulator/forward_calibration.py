@@ -43,6 +43,11 @@ class ForwardScales(Sourced):
     held_out: Annotated[int, Field(ge=0)] = 0
     log_residuals: tuple[float, float, float] | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether all scales are 1."""
+        return {self.bandwidth, self.fixed, self.host, *self.rate.values()} == {1.0}
+
     def rate_of(self, dtype: str) -> float:
         """`rate` of a type; of one that is not named, the geometric mean of those that are."""
         if dtype in self.rate or not self.rate:

@@ -48,14 +48,19 @@ class Interval:
 def run_interval(run: Run) -> Interval:
     """The interval of a run's latency, from every measurement on file.
 
-    A run is predicted without anything that was fitted to whole passes on its machine, and so is
-    the spread. Not modelled: beliefs of the user's (figures changed on purpose count as right).
+    Where the run was fitted to whole passes on its machine, the residuals of other passes there
+    count. Not modelled: beliefs of the user's (figures changed on purpose count as right).
     """
     profile, runtime = run.declared or run.profile, run.runtime.name
     half = whole_spread(footing_of([run]), profile.kind, runtime)
     reasons = pass_reasons(
         profile, runtime, run.program.dtype, run.program.layout.devices, run.latency_s
     )
+    scales = run.scales
+    if scales is not None and scales.fitted_on and scales.log_residuals:
+        own = Signed(scales.held_out, *scales.log_residuals)
+        alike = spreads().calibrated.get(profile.kind, half)
+        return around_own(run.latency_s, own, alike, reasons)
     return around(run.latency_s, half, half, reasons)
 
 

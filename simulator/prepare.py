@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hardware_profiles.schema import Profile
+    from simulator.forward_calibration import ForwardScales
     from simulator.run import Run
     from simulator.runtime import Runtime
     from simulator.scheduling import Schedule
@@ -23,7 +24,7 @@ _PROMPT = 128
 """Tokens to read where nothing is said."""
 
 _OF_NO_SHAPE = ("runtime", "threads", "probe", "dims", "stretch", "changes", "power_cap", "fuse",
-                "no_fuse", "cold", "policy", "cores_per_moment", "fold")  # fmt: skip
+                "no_fuse", "cold", "policy", "cores_per_moment", "fold", "mode")  # fmt: skip
 """What may be said of an imported program too, besides the workload and the machine."""
 
 
@@ -46,13 +47,17 @@ class Prepared:
     changed: tuple[str, ...] = ()
     limit_watts: float | None = None
     schedule: Schedule | None = None
+    scales: ForwardScales | None = None
+    """What they reach together in whole passes, see simulator.forward_calibration."""
 
     @property
     def notes(self) -> list[str]:
         """What the user should know besides the figures."""
         assumed = [f"assumed {', '.join(self.assumed)}"] if self.assumed else []
         changed = [f"changed {', '.join(self.changed)}"] if self.changed else []
-        return [*assumed, *changed, *self.changes, *(self.model or self.program).notes]
+        calibrated = [] if self.scales is None else [_calibrated(self.runtime, self.scales)]
+        program = (self.model or self.program).notes
+        return [*assumed, *changed, *calibrated, *self.changes, *program]
 
     def run(self, reuse: Reuse | None = None) -> Run:
         """Simulate it; the errors are those of simulator.run.simulate, `reuse` is as there."""
@@ -66,7 +71,29 @@ class Prepared:
             fold=self.scenario.fold,
             reuse=reuse,
             schedule=self.schedule,
+            scales=self.scales,
         )
+
+
+def _calibrated(runtime: Runtime, scales: ForwardScales) -> str:
+    where = "on this machine" if scales.fitted_on else "on other machines"
+    return f"with what public passes under {runtime.title} reach {where}"
+
+
+def scales_of(scenario: Scenario, profile: Profile, runtime: Runtime) -> ForwardScales | None:
+    """The scales on file for a bundled machine under a bundled runtime; None for others.
+
+    A machine of the user's says itself what it reaches.
+    """
+    from hardware_profiles import list_profiles
+    from simulator.forward_calibration import forward_scales
+    from simulator.runtime import list_runtimes
+
+    bundled = scenario.hardware in list_profiles() and runtime.name in list_runtimes()
+    if scenario.mode is None or not bundled:
+        return None
+    found = forward_scales(runtime.name, profile, scenario.layout.devices, scenario.mode)
+    return None if found is None or found.plain else found
 
 
 def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence[str]) -> Prepared:
@@ -106,6 +133,7 @@ def filled(scenario: Scenario, model: Model, profile: Profile, changed: Sequence
         (*changes, *sizes, *fusions),
         (*changed, *more),
         limit_watts_of(scenario, profile),
+        scales=scales_of(scenario, profile, runtime),
     )
 
 
@@ -162,6 +190,7 @@ def imported(
         tuple(fusions),
         (*changed, *more),
         limit_watts_of(scenario, profile),
+        scales=scales_of(scenario, profile, runtime),
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workloads.errors import InputError
+from workloads.errors import InputError, shown
 
 if TYPE_CHECKING:
     from simulator.runtime import OnDevice
     from simulator.scenario import Scenario
     from workloads.model import Model
     from workloads.moment import Program
+
+MODES = ("calibrated", "zero-shot")
 
 DRAFT_TOKENS = 4
 """Drafted tokens a round where nothing is said: within the 3 to 5 of arXiv:2211.17192, table 2."""
@@ -21,6 +23,9 @@ ACCEPTANCE = 0.7
 
 def check_options(scenario: Scenario) -> None:
     """InputError for options that do not go together, before any file is read."""
+    if scenario.mode not in (None, *MODES):
+        known = " or ".join(MODES)
+        raise InputError(f"--mode {shown(scenario.mode)}: expected {known}")
     draft, beams = scenario.draft, scenario.beams
     details = {"draft-tokens": scenario.draft_tokens, "acceptance": scenario.acceptance}
     for name, value in details.items():

@@ -12,6 +12,7 @@ from simulator import engine
 from simulator.attribution import attribute
 from simulator.capacity import bounds_s, utilization
 from simulator.demand import Context
+from simulator.forward_calibration import calibrated_profile, calibrated_runtime
 from simulator.machine import Job, MustHold, job_on, place
 from simulator.power import default_limit_watts, power_report, within_limit
 from simulator.runtime import Runtime, default_runtime, load_runtime
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hardware_profiles.schema import Profile
+    from simulator.forward_calibration import ForwardScales
     from simulator.intervals import Interval
     from simulator.machine import Placed
     from simulator.power import PowerReport
@@ -49,6 +51,7 @@ def simulate(
     fold: bool = True,
     reuse: Reuse | None = None,
     schedule: Schedule | None = None,
+    scales: ForwardScales | None = None,
 ) -> Run:
     """Predict how `program` runs on `profile` under `runtime` (default: pytorch-eager).
 
@@ -59,6 +62,8 @@ def simulate(
     instances of a segment met in the same state are simulated once; the result is the same.
     `reuse`: for many runs of the same program on variants of a machine, see simulator.shared_work.
     `schedule`: in which order moments are issued, on how many cores; None: as the runtime does.
+    `scales`: what machine and runtime reach together in whole passes (None: what they declare), see
+    simulator.forward_calibration.
     Raises InputError for a graph with a cycle, a runtime that is unknown or does not run on this
     kind of machine, and a model that does not fit.
     """
@@ -79,7 +84,16 @@ def simulate(
         folded=fold and schedule is None,
         reuse=reuse,
     )
-    at = partial(_run_at, placed, partial(_at_clock_share, profile), runtime, schedule)
+    if scales is not None:
+        runtime = calibrated_runtime(runtime, profile.kind, scales, program.dtype)
+
+    def machine_at(share: float) -> Profile:
+        at_share = _at_clock_share(profile, share)
+        if scales is None:
+            return at_share
+        return calibrated_profile(at_share, scales, program.dtype)
+
+    at = partial(_run_at, placed, machine_at, runtime, schedule, scales)
     if clock_share is not None:
         return at(clock_share)
     return _limited(at, profile, program, limit_watts)
@@ -99,7 +113,7 @@ def simulate_placed(
     def machine_at(share: float) -> Profile:
         return changed(_at_clock_share(profile, share))
 
-    at = partial(_run_at, placed, machine_at, runtime, None)
+    at = partial(_run_at, placed, machine_at, runtime, None, None)
     return _limited(at, profile, placed.program, None)
 
 
@@ -120,6 +134,7 @@ def _run_at(
     machine_at: Callable[[float], Profile],
     runtime: Runtime,
     schedule: Schedule | None,
+    scales: ForwardScales | None,
     clock_share: float,
 ) -> Run:
     at = machine_at(clock_share)
@@ -129,7 +144,7 @@ def _run_at(
     trace = None if job.blocks is None else engine.run_folded(job.blocks, job.plan)
     if trace is None:
         trace = engine.run(job.order or job.flat, job.demands, job.plan)
-    return Run(at, runtime, job, trace, clock_share, machine_at(1.0))
+    return Run(at, runtime, job, trace, clock_share, machine_at(1.0), scales)
 
 
 @dataclass(frozen=True)
@@ -146,6 +161,8 @@ class Run:
     trace: Trace
     clock_share: float = 1.0
     declared: Profile | None = None
+    scales: ForwardScales | None = None
+    """What profile and runtime were fitted with, already in both."""
 
     @property
     def program(self) -> Program:

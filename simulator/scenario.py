@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hardware_profiles.efficiency import Mode
     from hardware_profiles.schema import Profile
     from simulator.prepare import Prepared
     from simulator.run import Run
@@ -90,6 +91,9 @@ class Scenario:
     """Moments run side by side, on at most so many cores each."""
     fold: bool = True
     """Instances of a segment met in the same state are simulated once; False: every one."""
+    mode: Mode | None = None
+    """With scales that public whole passes gave: "calibrated", those of this machine where some
+    ship, or "zero-shot", those of the runtime on other machines. None: as the files declare."""
 
     @property
     def layout(self) -> Parallel:

@@ -57,6 +57,13 @@ def scenario_of(
         str | None,
         _RUNTIME(help="The software stack (moments list runtimes)  [pytorch-eager]"),
     ] = None,
+    mode: Annotated[
+        str | None,
+        _RUNTIME(
+            metavar="MODE",
+            help="Scales from public passes: calibrated on this machine, or zero-shot  [none]",
+        ),
+    ] = None,
     fuse: Annotated[
         str | None,
         _RUNTIME(
@@ -212,6 +219,7 @@ def scenario_of(
         draft_tokens=draft_tokens,
         acceptance=acceptance,
         cold=cold,  # type: ignore[arg-type]
+        mode=mode,  # type: ignore[arg-type]
     )
 
 

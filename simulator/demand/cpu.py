@@ -186,7 +186,7 @@ def _matrix_vector(
     cycles = arithmetic_core_cycles(moment, context, context.efficiency(moment))
     matrix = sum(tensor.bytes for tensor in moment.reads if tensor.role == "weight")
     again = _kept(matrix, matrix * (shape.m - 1), context)
-    streams = shape.n * (1 + again.dram_bytes / matrix)
+    streams = shape.n * (1 + again.dram_bytes / max(1, matrix))
     rows = streams * context.cycles(library.gemv_row_s) / threads
     return _Loop(threads, cycles, 4.0, row_cycles=rows, again=again)
 

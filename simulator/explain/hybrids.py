@@ -111,7 +111,8 @@ def hybrid(a: Prepared, b: Prepared, taken: Iterable[Group]) -> Prepared:
     runtime = a.runtime.model_copy(update={profile.kind: section})
     decides = "rest" if _software_differs(a, b) else "matrix"
     program = b.program if decides in tables else a.program
-    return replace(a, profile=profile, runtime=runtime, program=program)
+    scales = (b if "kernels" in tables else a).scales
+    return replace(a, profile=profile, runtime=runtime, program=program, scales=scales)
 
 
 def _software_differs(a: Prepared, b: Prepared) -> bool:
@@ -143,7 +144,12 @@ def _machine_tables(prepared: Prepared) -> dict[str, object]:
         "vector": (width.vector, width.special),
         "caches": {name: level for name, level in profile.memory.items() if name != "dram"},
         "dram": profile.memory["dram"],
-        "kernels": (profile.kind, profile.kernels, kernels_of(profile, prepared.program)),
+        "kernels": (
+            profile.kind,
+            profile.kernels,
+            kernels_of(profile, prepared.program),
+            prepared.scales,
+        ),
         "host": profile.host_clock,
         "links": profile.links,
     }

@@ -129,6 +129,7 @@ class Resimulation:
             clock_share=self._share,
             fold=prepared.scenario.fold,
             schedule=prepared.schedule,
+            scales=prepared.scales,
         )
 
     def latency_s(self, parameter: Parameter, factor: Fraction) -> float:
