@@ -31,8 +31,8 @@ _STEP = 0.1
 _FARTHEST = 1.0
 """That a scale's logarithm moves before the picture is drawn anew."""
 _MOST = 1.4
-"""That a scale's logarithm ends from its start. What would need more is no efficiency, but work that
-the description of the software lacks; scales that hide it mislead on other models."""
+"""That a scale's logarithm ends from its start. What would need more is no efficiency, but work
+that the description of the software lacks; scales that hide it mislead on other models."""
 _NEAR = 0.05
 """Scales that move less than this need no new picture."""
 _PICTURES = 4

@@ -204,8 +204,8 @@ def test_more_of_anything_never_slows_a_single_stream(
     after = replace(scenario, changes=(f"{key}={factor}x",)).run()
     # each moment's times are rounded up to whole cycles, at either clock
     rounding = 8 * len(before.trace) / before.trace.clock_hz
-    # a kernel that was the fastest may be divided a little less evenly among more cores, and keys of
-    # decode attention into more parts, whose sums take time
+    # a kernel that was the fastest may be divided a little less evenly among more cores, and keys
+    # of decode attention into more parts, whose sums take time
     uneven = 0.01 * before.latency_s if key == "cores" else 0.0
     assert after.latency_s <= before.latency_s + rounding + uneven
 
