@@ -17,6 +17,7 @@ _FORMULAS = ("gpu", "dies")
 """Files of kernels/ that say what to expect of any machine instead of what one reaches."""
 
 Mode = Literal["calibrated", "zero-shot"]
+"""calibrated: fitted on some cases of that machine, where there are any. zero-shot: on none."""
 MODES: tuple[Mode, ...] = ("calibrated", "zero-shot")
 
 _BITS = {"fp64": 64, "fp32": 32, "tf32": 32, "bf16": 16, "fp16": 16, "fp8": 8, "int8": 8, "int4": 4}

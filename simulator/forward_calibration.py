@@ -15,7 +15,7 @@ from hardware_profiles.efficiency import usual_efficiency
 from hardware_profiles.schema import KernelName, Sourced
 
 if TYPE_CHECKING:
-    from hardware_profiles.collectives import Mode
+    from hardware_profiles.efficiency import Mode
     from hardware_profiles.power import Energy
     from hardware_profiles.schema import Profile
     from simulator.runtime import HostTable, LibraryTable, Runtime
@@ -90,16 +90,6 @@ def forward_scales(
     if mode == "calibrated":
         keys = [machine_key(profile.name, devices), profile.name, *keys]
     return next((found[key] for key in keys if key in found), None)
-
-
-def calibrated(
-    profile: Profile, runtime: Runtime, scales: ForwardScales, dtype: str
-) -> tuple[Profile, Runtime]:
-    """Machine and runtime as `scales` say they do together, for passes in `dtype`."""
-    return (
-        calibrated_profile(profile, scales, dtype),
-        calibrated_runtime(runtime, profile.kind, scales, dtype),
-    )
 
 
 def calibrated_profile(profile: Profile, scales: ForwardScales, dtype: str) -> Profile:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from simulator.forward_calibration import ForwardScales, calibrated_profile, calibrated_runtime
 from simulator.machine import Placed, place
 from simulator.requests import chunk_of
 from simulator.run import simulate_placed
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 
     from hardware_profiles.schema import Profile
     from simulator.cases import Case
+    from simulator.forward_calibration import ForwardScales
     from simulator.run import Run
     from simulator.runtime import Runtime
     from workloads.model import Model
@@ -41,26 +40,19 @@ class Trial:
 
     profile: Profile
     runtime: Runtime
-    dtype: str
     parts: tuple[tuple[int, Placed], ...]
 
     def latency_s(
         self, scales: ForwardScales | None, observe: Callable[[Run], None] | None = None
     ) -> float:
         """Predicted seconds with these scales (None: as declared); `observe` is given each run."""
-        runtime, kind = self.runtime, self.profile.kind
-        if scales is not None:
-            runtime = calibrated_runtime(runtime, kind, scales, self.dtype)
         total_s = 0.0
         for count, placed in self.parts:
-            run = simulate_placed(placed, self.profile, runtime, partial(self._machine, scales))
+            run = simulate_placed(placed, self.profile, self.runtime, scales)
             if observe is not None:
                 observe(run)
             total_s += count * run.latency_s
         return total_s
-
-    def _machine(self, scales: ForwardScales | None, profile: Profile) -> Profile:
-        return profile if scales is None else calibrated_profile(profile, scales, self.dtype)
 
 
 def trial_of(case: Case, model: Model, profile: Profile, runtime: Runtime) -> Trial:
@@ -69,7 +61,7 @@ def trial_of(case: Case, model: Model, profile: Profile, runtime: Runtime) -> Tr
     for count, lengths in _lengths(case, model):
         program = _program(case, model, profile, runtime, lengths)
         parts.append((count, place(program, profile, runtime, must_hold="weights")))
-    return Trial(profile, runtime, case.dtype, tuple(parts))
+    return Trial(profile, runtime, tuple(parts))
 
 
 def _lengths(case: Case, model: Model) -> list[tuple[int, Mapping[str, int]]]:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from workloads.model import Model
     from workloads.moment import Program
 
-MODES = ("calibrated", "zero-shot")
-
 DRAFT_TOKENS = 4
 """Drafted tokens a round where nothing is said: within the 3 to 5 of arXiv:2211.17192, table 2."""
 
@@ -23,6 +21,8 @@ ACCEPTANCE = 0.7
 
 def check_options(scenario: Scenario) -> None:
     """InputError for options that do not go together, before any file is read."""
+    from hardware_profiles.efficiency import MODES
+
     if scenario.mode not in (None, *MODES):
         known = " or ".join(MODES)
         raise InputError(f"--mode {shown(scenario.mode)}: expected {known}")

@@ -12,7 +12,6 @@ from simulator import engine
 from simulator.attribution import attribute
 from simulator.capacity import bounds_s, utilization
 from simulator.demand import Context
-from simulator.forward_calibration import calibrated_profile, calibrated_runtime
 from simulator.machine import Job, MustHold, job_on, place
 from simulator.power import default_limit_watts, power_report, within_limit
 from simulator.runtime import Runtime, default_runtime, load_runtime
@@ -84,37 +83,40 @@ def simulate(
         folded=fold and schedule is None,
         reuse=reuse,
     )
-    if scales is not None:
-        runtime = calibrated_runtime(runtime, profile.kind, scales, program.dtype)
-
-    def machine_at(share: float) -> Profile:
-        at_share = _at_clock_share(profile, share)
-        if scales is None:
-            return at_share
-        return calibrated_profile(at_share, scales, program.dtype)
-
-    at = partial(_run_at, placed, machine_at, runtime, schedule, scales)
+    at = _at_shares(placed, profile, runtime, schedule, scales)
     if clock_share is not None:
         return at(clock_share)
     return _limited(at, profile, program, limit_watts)
 
 
 def simulate_placed(
+    placed: Placed, profile: Profile, runtime: Runtime, scales: ForwardScales | None = None
+) -> Run:
+    """As `simulate`, of a program placed before on a machine with the same caches and fusions."""
+    at = _at_shares(placed, profile, runtime, None, scales)
+    return _limited(at, profile, placed.program, None)
+
+
+def _at_shares(
     placed: Placed,
     profile: Profile,
     runtime: Runtime,
-    changed: Callable[[Profile], Profile] = lambda profile: profile,
-) -> Run:
-    """As `simulate`, of a program placed before on a machine with the same caches and fusions.
+    schedule: Schedule | None,
+    scales: ForwardScales | None,
+) -> Callable[[float], Run]:
+    """The run at a share of the machine's clocks; scaled kernels are those of that clock."""
+    machine_at = partial(_at_clock_share, profile)
+    if scales is None:
+        return partial(_run_at, placed, machine_at, runtime, schedule, None)
+    from simulator.forward_calibration import calibrated_profile, calibrated_runtime
 
-    `changed`: what is otherwise of the machine at any clock, caches apart.
-    """
+    dtype = placed.program.dtype
+    runtime = calibrated_runtime(runtime, profile.kind, scales, dtype)
 
-    def machine_at(share: float) -> Profile:
-        return changed(_at_clock_share(profile, share))
+    def scaled_at(share: float) -> Profile:
+        return calibrated_profile(machine_at(share), scales, dtype)
 
-    at = partial(_run_at, placed, machine_at, runtime, None, None)
-    return _limited(at, profile, placed.program, None)
+    return partial(_run_at, placed, scaled_at, runtime, schedule, scales)
 
 
 def _limited(

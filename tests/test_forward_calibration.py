@@ -9,9 +9,16 @@ from pydantic import ValidationError
 
 from hardware_profiles import load_profile
 from hardware_profiles.efficiency import usual_efficiency
+from hardware_profiles.schema import Profile
 from simulator import forward_calibration, simulate
-from simulator.forward_calibration import ForwardScales, calibrated, forward_scales, machine_key
-from simulator.runtime import load_runtime
+from simulator.forward_calibration import (
+    ForwardScales,
+    calibrated_profile,
+    calibrated_runtime,
+    forward_scales,
+    machine_key,
+)
+from simulator.runtime import Runtime, load_runtime
 from workloads import compile_forward, load_model
 
 BY_HAND = ForwardScales(
@@ -78,6 +85,16 @@ def test_a_type_that_was_not_fitted_has_the_mean_rate_of_the_others() -> None:
     assert BY_HAND.rate_of("fp16") == 0.5
     assert BY_HAND.rate_of("fp32") == pytest.approx(1.0)  # square root of 0.5 x 2
     assert NONE.rate_of("fp32") == 1.0
+
+
+def calibrated(
+    profile: Profile, runtime: Runtime, scales: ForwardScales, dtype: str
+) -> tuple[Profile, Runtime]:
+    """Both as simulate takes them with these scales."""
+    return (
+        calibrated_profile(profile, scales, dtype),
+        calibrated_runtime(runtime, profile.kind, scales, dtype),
+    )
 
 
 def test_scales_must_be_positive_and_have_a_source() -> None:

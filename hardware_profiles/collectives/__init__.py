@@ -9,15 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from hardware_profiles.efficiency import Mode
 from hardware_profiles.errors import ProfileError
 from hardware_profiles.links import NETWORK, Link, load_network
 from hardware_profiles.schema import Fraction, Profile
 from hardware_profiles.tables import Sourced
 from hardware_profiles.units import Bytes, Seconds
-
-Mode = Literal["zero-shot", "calibrated"]
-"""zero-shot: nothing was fitted on that machine. calibrated: fitted on some of its cases, where
-there are any."""
 
 Pattern = Literal["exchange", "message"]
 """exchange: all ranks send and receive. message: one sends and another receives."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from simulator.calibrate.fit import Fit
 from simulator.calibrate_host.choices import (
     best_of,
     cache_choices,
@@ -16,7 +17,7 @@ from simulator.calibrate_host.choices import (
     with_threads_seen,
 )
 from simulator.calibrate_host.design import Design, Operator
-from simulator.calibrate_host.fit import Fit, fitted
+from simulator.calibrate_host.fit import fitted
 from simulator.calibrate_host.parameters import Subject, applied, free_parameters, start_values
 from simulator.calibrate_host.predicted import Observation, Residuals
 from simulator.calibrate_host.rounds import LEAST_CALM, Job, Timing, load, timed_rounds

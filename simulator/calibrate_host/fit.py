@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import exp, log
 from typing import TYPE_CHECKING
 
+from simulator.calibrate.fit import Fit
 from simulator.calibrate_host.parameters import Free
 
 if TYPE_CHECKING:
@@ -22,14 +22,6 @@ the smallest timings have a few thousand of them."""
 _ENOUGH = 3e-4
 """Part of the cost by which it must still fall for the solver to go on."""
 _LEARNT = 0.7
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Fitted parameters, and those that the timings say little about."""
-
-    values: Mapping[str, float]
-    not_identified: tuple[str, ...]
 
 
 def fitted(

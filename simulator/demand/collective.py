@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import TYPE_CHECKING
 
-from hardware_profiles.collectives import CollectiveEfficiency, Mode, Pattern, collective_efficiency
+from hardware_profiles.collectives import CollectiveEfficiency, Pattern, collective_efficiency
+from hardware_profiles.efficiency import Mode
 from hardware_profiles.errors import ProfileError
 from hardware_profiles.links import NETWORK
 from simulator.sharing import RATE_ONE
